@@ -1,0 +1,49 @@
+"""Receiver outcomes to their protobuf twins."""
+
+from __future__ import annotations
+
+from receiver.streams import FrameOutcome
+from semcast.rpc.messages import samples_to_bytes
+from semcast.session import SessionSetup
+from semcast.v1 import link_pb2
+
+_CONSTELLATIONS = {2: "qpsk", 4: "qam16", 6: "qam64"}
+
+
+def telemetry_to_proto(setup: SessionSetup, outcome: FrameOutcome) -> link_pb2.ReceiverTelemetry:
+    """What people are told about one frame."""
+    received, rendered = outcome.decoded.received, outcome.rendered
+    return link_pb2.ReceiverTelemetry(
+        generation=setup.generation,
+        sequence=received.sequence,
+        pts_us=received.pts_us,
+        snr_db_estimated=received.snr_db,
+        crc_checked_modalities=[int(modality) for modality in received.checked],
+        crc_failed_modalities=[int(modality) for modality in received.crc_failed],
+        concealed=not received.complete,
+        outage=rendered is not None and rendered.outage,
+        skipped=rendered is None,
+        generator=setup.generator,
+        stages=[
+            link_pb2.StageDuration(stage="decode", duration_ms=outcome.decode_ms),
+            link_pb2.StageDuration(stage="generate", duration_ms=outcome.render_ms),
+        ],
+        constellation_iq=samples_to_bytes(received.constellation),
+        constellation_kind=_CONSTELLATIONS[received.rung.bits_per_symbol],
+        rung_id=received.rung.id,
+        frames_dropped_total=outcome.dropped_total,
+        queue_depth_frames=outcome.queue_depth,
+    )
+
+
+def tap_to_proto(setup: SessionSetup, outcome: FrameOutcome) -> link_pb2.TapFrame:
+    """The shown frame, for the meter. Only for outcomes that were rendered."""
+    assert outcome.rendered is not None
+    return link_pb2.TapFrame(
+        generation=setup.generation,
+        sequence=outcome.decoded.received.sequence,
+        pts_us=outcome.decoded.received.pts_us,
+        width_px=setup.width,
+        height_px=setup.height,
+        rgb=outcome.rendered.rgb.tobytes(),
+    )

@@ -1,0 +1,93 @@
+"""What turns received semantics into frames: the interface, and the one that needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from semcast.errors import NotFoundError
+from semcast.session import Modality
+
+_MID_GREY = 128
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorContext:
+    """What a generator is told once: the size of its frames, their rate, its seed."""
+
+    width: int
+    height: int
+    fps: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What the receiver has at one frame.
+
+    pictures: the newest picture of each modality, [h, w, 3], uint8, RGB, of any size.
+    age_frames: how many frames ago each came; 0 means with this frame.
+    """
+
+    pictures: Mapping[Modality, NDArray[np.uint8]]
+    age_frames: Mapping[Modality, int]
+
+
+class Generator(Protocol):
+    """Makes one frame from one set of conditions. Nothing else may be asked of it."""
+
+    name: str
+
+    def reset(self, context: GeneratorContext) -> None:
+        """Forgets everything; the next step is the first of a stream."""
+
+    def step(self, conditions: Conditions) -> NDArray[np.uint8]:
+        """Frame [height, width, 3], uint8, RGB. Any subset of modalities may be present."""
+
+
+class PassthroughGenerator:
+    """Bicubic upscale of the best picture at hand; grey before there is one.
+
+    The stand-in for user interface and load tests, and the floor a trained model must beat.
+    """
+
+    name = "passthrough"
+
+    _best_first = (Modality.VIDEO, Modality.KEYFRAME, Modality.LOWRES)
+
+    def __init__(self) -> None:
+        self._context: GeneratorContext | None = None
+
+    def reset(self, context: GeneratorContext) -> None:
+        """Keeps the frame size; there is no other state."""
+        self._context = context
+
+    def step(self, conditions: Conditions) -> NDArray[np.uint8]:
+        """The best picture, scaled to the frame size."""
+        if self._context is None:
+            raise RuntimeError("reset() comes before step()")
+        width, height = self._context.width, self._context.height
+        for modality in self._best_first:
+            picture = conditions.pictures.get(modality)
+            if picture is None:
+                continue
+            if picture.shape[:2] == (height, width):
+                return picture
+            scaled = cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
+            return np.asarray(scaled, np.uint8)
+        return np.full((height, width, 3), _MID_GREY, np.uint8)
+
+
+GENERATORS: dict[str, Callable[[], Generator]] = {"passthrough": PassthroughGenerator}
+
+
+def make_generator(name: str) -> Generator:
+    """A new generator by name. Raises NotFoundError naming what there is."""
+    if name not in GENERATORS:
+        raise NotFoundError(f"Unknown generator '{name}': choose one of {', '.join(GENERATORS)}.")
+    return GENERATORS[name]()

@@ -1,0 +1,107 @@
+"""Record and replay: every message that entered the receiver, in a file, and back.
+
+A record is a folder with one file per generation of each session, `SESSION-GENERATION.semcast`:
+`ReceiveRequest` messages, each preceded by its length as a protobuf varint. The first is the
+set-up. Nothing else is needed to make the same frames again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, cast
+
+from google.protobuf import proto
+from google.protobuf.message import DecodeError
+
+from receiver.generator import make_generator
+from receiver.session import ReceiverSession, RenderedFrame
+from semcast.errors import InputError, NotFoundError
+from semcast.rpc.messages import frame_from_proto, frame_to_proto, setup_from_proto, setup_to_proto
+from semcast.session import RadioFrame, SessionSetup
+from semcast.v1 import receiver_pb2
+
+SUFFIX = ".semcast"
+
+
+class Recorder:
+    """Writes what enters the receiver in one generation of a session."""
+
+    def __init__(self, folder: Path, setup: SessionSetup) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._session_id = setup.session_id
+        path = folder / f"{setup.session_id}-{setup.generation}{SUFFIX}"
+        self._file: BinaryIO = path.open("wb")
+        self._write(receiver_pb2.ReceiveRequest(setup=setup_to_proto(setup)))
+
+    def add(self, frame: RadioFrame) -> None:
+        """Appends one radio frame."""
+        message = receiver_pb2.ReceiveRequest(frame=frame_to_proto(frame, self._session_id))
+        self._write(message)
+
+    def _write(self, message: receiver_pb2.ReceiveRequest) -> None:
+        proto.serialize_length_prefixed(message, self._file)
+
+    def close(self) -> None:
+        """Flushes and closes the file."""
+        self._file.close()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def find_record(path: Path) -> Path:
+    """The one record file meant by a path: the file itself, or the only one in a folder.
+
+    Raises NotFoundError where there is none, InputError where there are several.
+    """
+    if path.is_file():
+        return path
+    found = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else []
+    if not found:
+        raise NotFoundError(
+            f"No record at '{path}': name a folder written by 'semcast send --record'."
+        )
+    if len(found) > 1:
+        raise InputError(
+            f"'{path}' holds {len(found)} records; name one: {', '.join(f.name for f in found)}."
+        )
+    return found[0]
+
+
+def read_record(path: Path) -> tuple[SessionSetup, Iterator[RadioFrame]]:
+    """Set-up and radio frames of a record file. Raises InputError for one that is damaged."""
+    messages = _messages(path)
+    first = next(messages, None)
+    if first is None or first.WhichOneof("message") != "setup":
+        raise InputError(f"'{path}' is not a semcast record: it does not begin with a set-up.")
+    setup = setup_from_proto(first.setup)
+    return setup, (frame_from_proto(message.frame, setup) for message in messages)
+
+
+def _messages(path: Path) -> Iterator[receiver_pb2.ReceiveRequest]:
+    with path.open("rb") as file:
+        while True:
+            try:
+                message = proto.parse_length_prefixed(receiver_pb2.ReceiveRequest, file)
+            except (DecodeError, ValueError, EOFError) as error:
+                raise InputError(f"'{path}' is damaged or cut short: record it again.") from error
+            if message is None:
+                return
+            yield cast(receiver_pb2.ReceiveRequest, message)
+
+
+def replay(path: Path) -> tuple[SessionSetup, Iterator[RenderedFrame]]:
+    """The frames a receiver makes from a record alone, with the session's own generator."""
+    setup, frames = read_record(path)
+    session = ReceiverSession(setup, make_generator(setup.generator))
+    return setup, (session.render(session.decode(frame)) for frame in frames)

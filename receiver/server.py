@@ -1,0 +1,137 @@
+"""The receiver as a gRPC service. Wiring only: `streams` runs sessions, `session` does the work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+import grpc.aio
+from prometheus_client import Counter, Gauge
+
+from receiver.convert import tap_to_proto, telemetry_to_proto
+from receiver.session import DecodedFrame
+from receiver.settings import ReceiverSettings
+from receiver.streams import FrameOutcome, Streams
+from semcast.errors import InputError
+from semcast.media.ice import parse_ice_servers
+from semcast.media.viewers import ViewerPeers
+from semcast.rpc.messages import feedback_to_proto, frame_from_proto, setup_from_proto
+from semcast.rpc.server import RpcServer, run_service
+from semcast.session import RadioFrame, SessionSetup
+from semcast.v1 import receiver_pb2, receiver_pb2_grpc
+
+
+class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
+    """Receives sessions, shows them to viewers."""
+
+    name = "receiver"
+
+    def __init__(self, settings: ReceiverSettings) -> None:
+        self._streams = Streams(settings.max_sessions, settings.record_dir)
+        self._viewers = ViewerPeers(parse_ice_servers(settings.ice_servers))
+
+    def register(self, server: RpcServer) -> None:
+        """Adds the service and its metrics."""
+        server.add(
+            receiver_pb2_grpc.add_ReceiverServiceServicer_to_server,
+            self,
+            receiver_pb2.DESCRIPTOR.services_by_name["ReceiverService"],
+        )
+        registry = server.metrics.registry
+        sessions = Gauge("semcast_receiver_sessions", "Sessions being received", registry=registry)
+        sessions.set_function(lambda: self._streams.num_running)
+        viewers = Gauge("semcast_receiver_viewers", "WebRTC viewers", registry=registry)
+        viewers.set_function(lambda: len(self._viewers))
+        self._frames = Counter(
+            "semcast_receiver_frames", "Video frames", ["outcome"], registry=registry
+        )
+        self._crc_failures = Counter(
+            "semcast_receiver_crc_failures", "Blocks whose CRC failed", ["modality"],
+            registry=registry,
+        )
+        self._snr_db = Gauge(
+            "semcast_receiver_snr_db", "Newest estimate of Es/N0, dB", registry=registry
+        )
+
+    async def warm_up(self) -> None:
+        """Compiles the decoders."""
+        await self._streams.warm_up()
+
+    async def close(self) -> None:
+        """Ends streams and viewers."""
+        await self._viewers.close_all()
+        await self._streams.close()
+
+    async def Receive(
+        self,
+        requests: AsyncIterator[receiver_pb2.ReceiveRequest],
+        context: grpc.aio.ServicerContext,
+    ) -> None:
+        """One session's stream."""
+        first = await anext(aiter(requests), None)
+        if first is None or first.WhichOneof("message") != "setup":
+            raise InputError("The first message of a Receive stream must be the set-up.")
+        setup = setup_from_proto(first.setup)
+        writing = asyncio.Lock()
+
+        async def write(**message: object) -> None:
+            async with writing:
+                await context.write(receiver_pb2.ReceiveResponse(**message))
+
+        async def on_decoded(decoded: DecodedFrame) -> None:
+            await write(feedback=feedback_to_proto(decoded.received.feedback))
+
+        async def on_outcome(outcome: FrameOutcome) -> None:
+            self._count(outcome)
+            if setup.measurement_tap and outcome.rendered is not None:
+                await write(tap_frame=tap_to_proto(setup, outcome))
+            await write(telemetry=telemetry_to_proto(setup, outcome))
+
+        await self._streams.run(setup, _frames(requests, setup), on_decoded, on_outcome)
+
+    def _count(self, outcome: FrameOutcome) -> None:
+        received = outcome.decoded.received
+        if outcome.rendered is None:
+            kind = "skipped"
+        else:
+            kind = "concealed" if outcome.rendered.concealed else "shown"
+        self._frames.labels(kind).inc()
+        for modality in received.crc_failed:
+            self._crc_failures.labels(modality.label).inc()
+        self._snr_db.set(received.snr_db)
+
+    async def OpenViewer(
+        self,
+        request: receiver_pb2.ReceiverServiceOpenViewerRequest,
+        context: grpc.aio.ServicerContext,
+    ) -> receiver_pb2.ReceiverServiceOpenViewerResponse:
+        """WHEP offer to answer."""
+        publisher = self._streams.publisher(request.session_id)
+        viewer_id, answer_sdp = await self._viewers.answer(request.offer_sdp, publisher)
+        return receiver_pb2.ReceiverServiceOpenViewerResponse(
+            viewer_id=viewer_id, answer_sdp=answer_sdp
+        )
+
+    async def CloseViewer(
+        self,
+        request: receiver_pb2.ReceiverServiceCloseViewerRequest,
+        context: grpc.aio.ServicerContext,
+    ) -> receiver_pb2.ReceiverServiceCloseViewerResponse:
+        """Ends a viewer."""
+        await self._viewers.close(request.viewer_id)
+        return receiver_pb2.ReceiverServiceCloseViewerResponse()
+
+
+async def _frames(
+    requests: AsyncIterator[receiver_pb2.ReceiveRequest], setup: SessionSetup
+) -> AsyncIterator[RadioFrame]:
+    async for request in requests:
+        if request.WhichOneof("message") != "frame":
+            raise InputError("After the set-up, a Receive stream carries radio frames only.")
+        yield frame_from_proto(request.frame, setup)
+
+
+def serve(settings: ReceiverSettings) -> None:
+    """Runs the receiver as this process until it is told to stop."""
+    run_service(lambda: ReceiverService(settings), settings)

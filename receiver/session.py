@@ -1,0 +1,67 @@
+"""One session at the receiver: symbols in, frames and feedback out. Knows no gRPC and no clock.
+
+`decode` is quick and gives the feedback; `render` runs the generator and may be slow or skipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from receiver.concealment import conceal
+from receiver.generator import Conditions, Generator, GeneratorContext
+from semcast.link import LinkReceiver, ReceivedFrame
+from semcast.session import Modality, RadioFrame, SessionSetup
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFrame:
+    """One radio frame read. conditions: what the receiver has now; None where no picture came."""
+
+    received: ReceivedFrame
+    conditions: Conditions | None
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFrame:
+    """A frame to show. rgb: [H, W, 3], uint8."""
+
+    rgb: NDArray[np.uint8]
+    concealed: bool
+    outage: bool
+
+
+class ReceiverSession:
+    """Decodes and renders the frames of one generation of a session."""
+
+    def __init__(self, setup: SessionSetup, generator: Generator) -> None:
+        self._setup = setup
+        self._link = LinkReceiver(setup)
+        self._generator = generator
+        generator.reset(GeneratorContext(setup.width, setup.height, setup.fps, setup.seed))
+        self._pictures: dict[Modality, NDArray[np.uint8]] = {}
+        self._came: dict[Modality, int] = {}
+        self._held_frames = 0
+        self._shown = generator.step(Conditions({}, {}))
+
+    def decode(self, frame: RadioFrame) -> DecodedFrame:
+        """Reads the next radio frame. Raises InputError for one that is not of this session."""
+        received = self._link.receive(frame)
+        if not received.pictures:
+            return DecodedFrame(received, None)
+        for modality, picture in received.pictures.items():
+            self._pictures[modality] = picture
+            self._came[modality] = received.sequence
+        ages = {m: received.sequence - came for m, came in self._came.items()}
+        return DecodedFrame(received, Conditions(dict(self._pictures), ages))
+
+    def render(self, decoded: DecodedFrame) -> RenderedFrame:
+        """The frame to show after `decoded`; the last one again where no picture came."""
+        complete = decoded.received.complete
+        state = conceal(self._held_frames, complete=complete, fps=self._setup.fps)
+        self._held_frames = state.held_frames
+        if decoded.conditions is not None:
+            self._shown = self._generator.step(decoded.conditions)
+        return RenderedFrame(self._shown, state.concealed, state.outage)

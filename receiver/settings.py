@@ -1,0 +1,23 @@
+"""What the receiver can be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from semcast.rpc.settings import ServiceSettings
+
+
+class ReceiverSettings(ServiceSettings):
+    """Settings of `semcast serve receiver`."""
+
+    max_sessions: int = Field(
+        default=8, ge=1, le=1024, description="Sessions received at once; more are refused."
+    )
+    record_dir: Path | None = Field(
+        default=None, description="Folder for a record of every message that enters the receiver."
+    )
+    ice_servers: str = Field(
+        default="", description="STUN and TURN servers: JSON, as RTCConfiguration.iceServers."
+    )

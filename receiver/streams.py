@@ -1,0 +1,197 @@
+"""Sessions as they run: one stream of radio frames each, one worker thread for the maths.
+
+    read ──► decode (worker) ──► feedback at once
+                └──► at most 2 decoded frames ──► render (worker) ──► viewers, tap, telemetry
+
+A live session skips rendering of a frame when a newer one waits; it never skips decoding, because
+later frames are predicted from it. A session that is not live waits instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from receiver.generator import make_generator
+from receiver.record import Recorder
+from receiver.session import DecodedFrame, ReceiverSession, RenderedFrame
+from semcast.errors import CapacityError, NotFoundError
+from semcast.media.publisher import VideoPublisher
+from semcast.session import RadioFrame, SessionSetup
+
+RENDER_QUEUE_FRAMES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FrameOutcome:
+    """A frame that has been through the receiver. rendered: None where it was skipped."""
+
+    decoded: DecodedFrame
+    rendered: RenderedFrame | None
+    decode_ms: float
+    render_ms: float
+    queue_depth: int
+    dropped_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    decoded: DecodedFrame
+    decode_ms: float
+
+
+class Streams:
+    """All sessions of one receiver.
+
+    record_folder: where every message that enters is recorded; None for nowhere.
+    """
+
+    def __init__(self, max_sessions: int, record_folder: Path | None) -> None:
+        self._max_sessions = max_sessions
+        self._record_folder = record_folder
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="receiver-maths")
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._publishers: dict[str, tuple[tuple[int, int, float], VideoPublisher]] = {}
+
+    @property
+    def num_running(self) -> int:
+        """Sessions whose stream is open."""
+        return len(self._running)
+
+    async def warm_up(self) -> None:
+        """Compiles and loads what the first frame would otherwise wait for."""
+        from semcast.air.warm_up import warm_up
+
+        await asyncio.get_running_loop().run_in_executor(self._worker, warm_up)
+
+    def publisher(self, session_id: str) -> VideoPublisher:
+        """The video of a session. Raises NotFoundError for one that is not running."""
+        if session_id not in self._publishers:
+            raise NotFoundError(f"No session '{session_id}' is being received.")
+        return self._publishers[session_id][1]
+
+    async def run(
+        self,
+        setup: SessionSetup,
+        frames: AsyncIterator[RadioFrame],
+        on_decoded: Callable[[DecodedFrame], Awaitable[None]],
+        on_outcome: Callable[[FrameOutcome], Awaitable[None]],
+    ) -> None:
+        """Receives one stream to its end. A newer stream of the same session ends an older one.
+
+        Raises InputError for a set-up or frame that cannot be, CapacityError where the receiver
+        has as many sessions as it may.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        older = self._running.get(setup.session_id)
+        if older is None and len(self._running) >= self._max_sessions:
+            raise CapacityError(
+                f"This receiver serves {self._max_sessions} sessions already; stop one first."
+            )
+        self._running[setup.session_id] = task
+        if older is not None:
+            older.cancel()
+            await asyncio.wait([older])
+        try:
+            await self._run(setup, frames, on_decoded, on_outcome)
+        finally:
+            if self._running.get(setup.session_id) is task:
+                del self._running[setup.session_id]
+
+    async def _run(
+        self,
+        setup: SessionSetup,
+        frames: AsyncIterator[RadioFrame],
+        on_decoded: Callable[[DecodedFrame], Awaitable[None]],
+        on_outcome: Callable[[FrameOutcome], Awaitable[None]],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        session = await loop.run_in_executor(
+            self._worker, lambda: ReceiverSession(setup, make_generator(setup.generator))
+        )
+        publisher = await self._publisher_for(setup)
+        recorder = Recorder(self._record_folder, setup) if self._record_folder else None
+        waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(RENDER_QUEUE_FRAMES)
+        dropped_total = 0
+
+        async def decode_all() -> None:
+            nonlocal dropped_total
+            async for frame in frames:
+                if recorder:
+                    recorder.add(frame)
+                start = time.perf_counter()
+                decoded = await loop.run_in_executor(self._worker, session.decode, frame)
+                decode_ms = 1e3 * (time.perf_counter() - start)
+                await on_decoded(decoded)
+                if setup.live and waiting.full():
+                    late = waiting.get_nowait()
+                    assert late is not None
+                    dropped_total += 1
+                    await on_outcome(
+                        FrameOutcome(late.decoded, None, late.decode_ms, 0.0, 0, dropped_total)
+                    )
+                await waiting.put(_Waiting(decoded, decode_ms))
+            await waiting.put(None)
+
+        async def render_all() -> None:
+            while (item := await waiting.get()) is not None:
+                start = time.perf_counter()
+                rendered = await loop.run_in_executor(self._worker, session.render, item.decoded)
+                render_ms = 1e3 * (time.perf_counter() - start)
+                publisher.push(rendered.rgb, item.decoded.received.pts_us)
+                await on_outcome(
+                    FrameOutcome(
+                        item.decoded,
+                        rendered,
+                        item.decode_ms,
+                        render_ms,
+                        waiting.qsize(),
+                        dropped_total,
+                    )
+                )
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(decode_all())
+                group.create_task(render_all())
+        except* Exception as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            if recorder:
+                recorder.close()
+
+    async def _publisher_for(self, setup: SessionSetup) -> VideoPublisher:
+        """Viewers stay through restarts of a stream, unless its picture changes shape."""
+        shape = (setup.width, setup.height, setup.fps)
+        kept = self._publishers.get(setup.session_id)
+        if kept and kept[0] == shape:
+            return kept[1]
+        if kept:
+            await kept[1].close()
+        await self._close_unwatched()
+        publisher = VideoPublisher(width=setup.width, height=setup.height, fps=setup.fps)
+        self._publishers[setup.session_id] = (shape, publisher)
+        return publisher
+
+    async def _close_unwatched(self) -> None:
+        for session_id, (_, publisher) in list(self._publishers.items()):
+            if session_id not in self._running and publisher.stats.viewers == 0:
+                del self._publishers[session_id]
+                await publisher.close()
+
+    async def close(self) -> None:
+        """Ends all streams and viewers' tracks."""
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+        for _, publisher in self._publishers.values():
+            await publisher.close()
+        self._publishers.clear()
+        self._worker.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,118 @@
+"""Parts of a scheme: how one modality crosses the link, both halves of each in one file.
+
+A part turns semantics into symbols of one block a frame, and back. What it may rely on at the
+receiver: the session set-up, the control values decoded for this frame, the rung both ends agreed
+on by feedback, and the block's symbols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semcast.air.control import ControlField
+from semcast.air.ladder import Rung
+from semcast.session import Modality
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, slots=True)
+class SentPart:
+    """One part of one frame at the transmitter.
+
+    samples: [num_symbols], complex64; empty where the part sends nothing this time.
+    payload_bits: information bits less the CRC. crc_bits: the CRC's.
+    """
+
+    samples: NDArray[np.complex64]
+    payload_bits: int
+    crc_bits: int
+    control: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedPart:
+    """One part of one frame at the receiver.
+
+    picture: [h, w, 3], uint8, RGB, of any size; None where nothing new came.
+    expected: whether a CRC-checked block was expected. ok: nothing that was sent is missing.
+    resent: the block as it must have been sent, where its CRC holds: pilots after the fact.
+    """
+
+    picture: NDArray[np.uint8] | None
+    expected: bool
+    ok: bool
+    resent: NDArray[np.complex64] | None
+
+
+def block_key(seed: int, sequence: int, modality: Modality) -> int:
+    """Scrambler key of one block; both ends derive it from set-up and position."""
+    return (seed << 40) ^ (sequence << 8) ^ int(modality)
+
+
+class PartSender(Protocol):
+    """Transmitter half of a part."""
+
+    modality: Modality
+    control_fields: tuple[ControlField, ...]
+
+    def encode(self, rgb: NDArray[np.uint8], sequence: int, rung: Rung) -> SentPart:
+        """Symbols for frame `sequence`; rgb: [H, W, 3], uint8."""
+
+    def acknowledge(self, sequence: int, received: bool) -> None:
+        """Feedback on this part's block of frame `sequence` is in force from now on."""
+
+
+class PartReceiver(Protocol):
+    """Receiver half of a part."""
+
+    modality: Modality
+    control_fields: tuple[ControlField, ...]
+
+    def num_symbols(self, control: Mapping[str, int]) -> int:
+        """Symbols of this frame's block, from set-up and control alone."""
+
+    def decode(
+        self,
+        samples: NDArray[np.complex64],
+        noise_var: float,
+        sequence: int,
+        rung: Rung,
+        control: Mapping[str, int],
+    ) -> ReceivedPart:
+        """What the block means; samples are equalised, noise_var is theirs (complex)."""
+
+    def lost(self, sequence: int) -> None:
+        """Nothing could be read of this part of frame `sequence` (its control was lost)."""
+
+
+class References(Generic[State]):
+    """States both ends may predict from: those acknowledged by the time a frame is coded.
+
+    Feedback on frame j is in force from frame j + delay on, at both ends, so the newest state known
+    to both when frame k is coded is the newest received one with j <= k - delay.
+    """
+
+    def __init__(self, delay_frames: int) -> None:
+        self._delay_frames = delay_frames
+        self._states: dict[int, State] = {}
+
+    def add(self, sequence: int, state: State) -> None:
+        """Frame `sequence` was received, with this state."""
+        self._states[sequence] = state
+
+    def newest(self, sequence: int) -> State | None:
+        """State to predict frame `sequence` from; forgets what no later frame can use."""
+        usable = [j for j in self._states if j <= sequence - self._delay_frames]
+        if not usable:
+            return None
+        newest = max(usable)
+        for j in usable:
+            if j != newest:
+                del self._states[j]
+        return self._states[newest]

@@ -1,0 +1,128 @@
+"""Clips a session may name: samples, files named at start, uploads.
+
+Sessions started over the network may play what is listed here and nothing else, so that a page
+cannot make the transmitter read any file of its machine.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from semcast.errors import InputError, NotFoundError
+from semcast.samples import sample_names
+from semcast.v1 import transmitter_pb2
+from transmitter.sources import caption_beside, probe_clip
+
+_MEGABYTE = 1_000_000
+
+
+@dataclass(slots=True)
+class _Upload:
+    path: Path
+    title: str
+    last_used_s: float
+
+
+class Catalogue:
+    """What can be played. Uploads live in a folder of their own, removed with the catalogue."""
+
+    def __init__(self, files: Sequence[Path], max_upload_mb: int, upload_hours: float) -> None:
+        """Raises InputError or NotFoundError for a file that cannot be a source."""
+        self._files = {f"file:{path.name}": str(path) for path in files}
+        for clip in self._files.values():
+            probe_clip(clip)
+        self._max_upload_bytes = max_upload_mb * _MEGABYTE
+        self._upload_s = upload_hours * 3600
+        self._uploads: dict[str, _Upload] = {}
+        self._folder = Path(tempfile.mkdtemp(prefix="semcast-uploads-"))
+
+    def clips(self) -> list[transmitter_pb2.Clip]:
+        """Everything that can be played, files first, then uploads, then samples."""
+        ids = [*self._files, *self._uploads, *(f"sample:{name}" for name in sample_names())]
+        return [self._describe(clip_id) for clip_id in ids]
+
+    def locate(self, clip_id: str) -> str:
+        """The path or sample name behind an id. Raises NotFoundError for what is not listed."""
+        if clip_id in self._files:
+            return self._files[clip_id]
+        if upload := self._uploads.get(clip_id):
+            upload.last_used_s = time.monotonic()
+            return str(upload.path)
+        if clip_id.startswith("sample:"):
+            return clip_id
+        raise NotFoundError(f"No clip '{clip_id[:80]}': choose one of those listed.")
+
+    def _describe(self, clip_id: str) -> transmitter_pb2.Clip:
+        path = self.locate(clip_id)
+        info = probe_clip(path)
+        upload = self._uploads.get(clip_id)
+        return transmitter_pb2.Clip(
+            id=clip_id,
+            title=upload.title if upload else clip_id.partition(":")[2],
+            width_px=info.width,
+            height_px=info.height,
+            frames_per_second=info.fps or 0.0,
+            duration_s=info.duration_s or 0.0,
+            caption=caption_beside(path) or "",
+        )
+
+    async def upload(
+        self, requests: AsyncIterator[transmitter_pb2.UploadClipRequest]
+    ) -> transmitter_pb2.Clip:
+        """Takes in a file piece by piece. Raises InputError for one too large or not a video."""
+        self.expire()
+        first = await anext(aiter(requests), None)
+        if first is None or first.WhichOneof("part") != "file_name":
+            raise InputError("The first message of an upload must be its file name.")
+        title = Path(first.file_name).name[:80] or "upload"
+        clip_id = f"upload:{secrets.token_hex(6)}"
+        path = self._folder / f"{clip_id[7:]}{Path(title).suffix[:8]}"
+        num_bytes = 0
+        try:
+            with path.open("wb") as file:
+                async for request in requests:
+                    num_bytes += len(request.data)
+                    if num_bytes > self._max_upload_bytes:
+                        raise InputError(
+                            f"'{title}' is too large: uploads may have "
+                            f"{self._max_upload_bytes // _MEGABYTE} MB."
+                        )
+                    file.write(request.data)
+            _check_video(path, title)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        self._uploads[clip_id] = _Upload(path, title, time.monotonic())
+        return self._describe(clip_id)
+
+    def delete_upload(self, clip_id: str) -> None:
+        """Removes an upload. Raises NotFoundError where there is none."""
+        upload = self._uploads.pop(clip_id, None)
+        if upload is None:
+            raise NotFoundError(f"No upload '{clip_id[:80]}'.")
+        upload.path.unlink(missing_ok=True)
+
+    def expire(self) -> None:
+        """Removes uploads that were not used for long."""
+        now_s = time.monotonic()
+        for clip_id, upload in list(self._uploads.items()):
+            if now_s - upload.last_used_s > self._upload_s:
+                self.delete_upload(clip_id)
+
+    def close(self) -> None:
+        """Removes all uploads."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _check_video(path: Path, title: str) -> None:
+    try:
+        probe_clip(str(path))
+    except InputError as error:
+        # The caller knows the file by its title, not by where it was put.
+        raise type(error)(str(error).replace(str(path), title)) from error

@@ -1,0 +1,207 @@
+"""One link of a running session: frames in, radio frames out, and what comes back.
+
+    offer ──► queue of 2 ──► wait for credit ──► encode (worker) ──► channel ──► feedback, telemetry
+
+The credit is the feedback that the next frame depends on. When the stream breaks, the leg starts
+a new generation as soon as the services are back; frames in between are lost, nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import grpc
+import grpc.aio
+import numpy as np
+from numpy.typing import NDArray
+
+from semcast.errors import UnavailableError
+from semcast.link import LinkSender
+from semcast.rpc.client import error_from_rpc
+from semcast.rpc.messages import feedback_from_proto, frame_to_proto, setup_to_proto
+from semcast.v1 import channel_pb2, channel_pb2_grpc, link_pb2
+from transmitter.ledger import FinishedFrame, Ledger
+from transmitter.plan import LegPlan
+
+logger = logging.getLogger(__name__)
+
+_QUEUE_FRAMES = 2
+_RETRY_S = 0.25
+_BROKEN = (grpc.aio.AioRpcError, asyncio.InvalidStateError)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedFrame:
+    """A source frame and when it was captured. captured_s: monotonic clock."""
+
+    rgb: NDArray[np.uint8]
+    pts_us: int
+    captured_s: float
+    source_ms: float
+
+
+class Leg:
+    """Runs one link. paced: drop late frames and survive restarts; else block, and fail on loss."""
+
+    def __init__(
+        self,
+        plan: LegPlan,
+        channel: link_pb2.ChannelSettings,
+        stub: channel_pb2_grpc.ChannelServiceStub,
+        worker: Executor,
+        on_finished: Callable[[str, FinishedFrame], Awaitable[None]],
+        on_state: Callable[[str, str], Awaitable[None]],
+        wants_pictures: Callable[[], bool],
+        *,
+        paced: bool,
+    ) -> None:
+        self.name = plan.name
+        self.frames_dropped = 0
+        self._plan = plan
+        self._channel = channel
+        self._channel_changed = False
+        self._stub = stub
+        self._worker = worker
+        self._on_finished = on_finished
+        self._on_state = on_state
+        self._wants_pictures = wants_pictures
+        self._paced = paced
+        self._queue: asyncio.Queue[CapturedFrame | None] = asyncio.Queue(_QUEUE_FRAMES)
+
+    def set_channel(self, channel: link_pb2.ChannelSettings) -> None:
+        """New channel settings, in force from the next frame."""
+        self._channel = channel
+        self._channel_changed = True
+
+    async def offer(self, frame: CapturedFrame) -> None:
+        """Takes a frame: waits for room, or, in a paced session, drops the oldest."""
+        if self._paced:
+            if self._queue.full():
+                self._queue.get_nowait()
+                self.frames_dropped += 1
+            self._queue.put_nowait(frame)
+        else:
+            await self._queue.put(frame)
+
+    async def end(self) -> None:
+        """No more frames; `run` returns when what is under way has come back."""
+        if self._paced and self._queue.full():
+            self._queue.get_nowait()
+            self.frames_dropped += 1
+        await self._queue.put(None)
+
+    async def run(self) -> None:
+        """Runs until the source has ended. Raises SemcastError where that cannot succeed."""
+        generation = 1
+        while True:
+            try:
+                await self._run_generation(generation)
+                return
+            except UnavailableError as error:
+                if not self._paced:
+                    raise
+                logger.info("%s leg, generation %d: %s", self.name, generation, error)
+                await self._on_state(self.name, str(error))
+            generation += 1
+            await asyncio.sleep(_RETRY_S)
+
+    async def _run_generation(self, generation: int) -> None:
+        setup = self._plan.setup.model_copy(update={"generation": generation})
+        link = await self._on_worker(lambda: LinkSender(setup))
+        stream = _Stream(link, Ledger(generation, setup.measurement_tap, self._plan.cbr))
+        call = self._stub.Relay()
+        reader = asyncio.create_task(self._read(call, stream))
+        writer = asyncio.create_task(self._write(call, stream))
+        try:
+            await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_EXCEPTION)
+            if writer.done() and isinstance(writer.exception(), _BROKEN):
+                # Why it broke is in the call's status, which the reader gets.
+                await asyncio.wait({reader})
+            for task in (reader, writer):
+                if task.done():
+                    task.result()
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error, "the channel emulator") from error
+        finally:
+            call.cancel()
+            writer.cancel()
+            reader.cancel()
+            await asyncio.gather(reader, writer, return_exceptions=True)
+
+    async def _write(self, call: grpc.aio.StreamStreamCall, stream: _Stream) -> None:
+        setup, link = self._plan.setup, stream.link
+        await call.write(
+            channel_pb2.RelayRequest(
+                setup=channel_pb2.RelaySetup(
+                    session=setup_to_proto(
+                        setup.model_copy(update={"generation": stream.ledger.generation})
+                    ),
+                    channel=self._channel,
+                )
+            )
+        )
+        self._channel_changed = False
+        await self._on_state(self.name, "")
+        while (frame := await self._queue.get()) is not None:
+            while not link.may_encode:
+                stream.fed_back.clear()
+                await stream.fed_back.wait()
+            start_s = time.monotonic()
+            sent = await self._on_worker(partial(link.encode, frame.rgb, frame.pts_us))
+            encode_ms = 1e3 * (time.monotonic() - start_s)
+            stages_ms = {"source": frame.source_ms, "encode": encode_ms}
+            stream.ledger.sent(sent, frame.rgb, frame.captured_s, stages_ms)
+            if self._channel_changed:
+                self._channel_changed = False
+                await call.write(channel_pb2.RelayRequest(channel=self._channel))
+            message = frame_to_proto(sent.radio, setup.session_id)
+            await call.write(channel_pb2.RelayRequest(frame=message))
+        await call.done_writing()
+        stream.all_sent = True
+
+    async def _read(self, call: grpc.aio.StreamStreamCall, stream: _Stream) -> None:
+        ledger = stream.ledger
+        try:
+            async for response in call:
+                match response.WhichOneof("message"):
+                    case "feedback":
+                        ledger.feedback(response.feedback)
+                        stream.link.feedback(feedback_from_proto(response.feedback))
+                        stream.fed_back.set()
+                    case "channel":
+                        ledger.channel(response.channel)
+                    case "receiver":
+                        ledger.receiver(response.receiver, time.monotonic())
+                    case "tap_frame":
+                        ledger.tap(response.tap_frame)
+                for frame in ledger.finished(pictures=self._wants_pictures()):
+                    await self._on_finished(self.name, frame)
+        except asyncio.CancelledError:
+            if call.done():
+                # grpc reports a call that the other end cancelled in this way.
+                raise UnavailableError("The channel emulator broke off the stream.") from None
+            raise
+        if not stream.all_sent:
+            raise UnavailableError("The channel emulator ended the stream early.")
+
+    async def _on_worker(self, function: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, function)
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One generation's stream."""
+
+    link: LinkSender
+    ledger: Ledger
+    fed_back: asyncio.Event = field(default_factory=asyncio.Event)
+    all_sent: bool = False

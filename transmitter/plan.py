@@ -1,0 +1,92 @@
+"""From what a caller asks for to the set-up of each leg: pure decisions, every value checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from semcast.errors import InputError
+from semcast.link import plan_grid
+from semcast.schemes import find_scheme, resolve_mcs, symbols_per_frame
+from semcast.session import ChannelModel, SessionSetup
+from semcast.v1 import link_pb2, transmitter_pb2
+
+MAIN_LEG = "main"
+BASELINE_LEG = "baseline"
+
+SNR_MIN_DB, SNR_MAX_DB = -30.0, 60.0
+"""Beyond these the emulator's arithmetic means nothing any more."""
+
+MAX_PIXELS = 5_000_000
+"""A received RGB frame must fit one gRPC message (16 MiB) on its way back to the meter."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegPlan:
+    """One link of a session. cbr: its target."""
+
+    name: str
+    setup: SessionSetup
+    cbr: float
+
+
+def session_id_of(session_id: str, leg: str) -> str:
+    """Id under which a leg is known to channel and receiver."""
+    return session_id if leg == MAIN_LEG else f"{session_id}.{leg}"
+
+
+def plan_legs(spec: transmitter_pb2.SessionSpec) -> list[LegPlan]:
+    """Set-ups of the main leg and of the baseline, which gets the same CBR.
+
+    Raises InputError (NotFoundError for an unknown name) saying which value cannot be.
+    """
+    check_channel(spec.channel)
+    if spec.width_px * spec.height_px > MAX_PIXELS:
+        raise InputError(
+            f"{spec.width_px}x{spec.height_px} is too large: at most {MAX_PIXELS} pixels a frame."
+        )
+    main = find_scheme(spec.scheme)
+    cbr = spec.cbr or main.default_cbr
+    names = {MAIN_LEG: main}
+    if spec.baseline_scheme:
+        names[BASELINE_LEG] = find_scheme(spec.baseline_scheme)
+    plans = []
+    for leg, scheme in names.items():
+        mcs = resolve_mcs(scheme, spec.mcs if leg == MAIN_LEG else "")
+        try:
+            setup = SessionSetup(
+                session_id=session_id_of(spec.session_id, leg),
+                scheme=scheme.id,
+                width=spec.width_px,
+                height=spec.height_px,
+                fps=spec.frames_per_second,
+                segment_frames=spec.segment_frames,
+                symbols_per_frame=symbols_per_frame(cbr, spec.width_px, spec.height_px),
+                mcs=mcs,
+                seed=spec.seed,
+                generator=spec.generator if leg == MAIN_LEG else "passthrough",
+                channel_model=ChannelModel(spec.channel.model),
+                live=spec.paced,
+                measurement_tap=spec.measurement_tap,
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"The value for {where} cannot be: {first['msg']}.") from error
+        plan_grid(setup)
+        plans.append(LegPlan(leg, setup, cbr))
+    return plans
+
+
+def check_channel(channel: link_pb2.ChannelSettings) -> None:
+    """Raises InputError for a channel that cannot be emulated."""
+    if not SNR_MIN_DB <= channel.snr_db <= SNR_MAX_DB:
+        raise InputError(
+            f"SNR {channel.snr_db:g} dB is out of range: {SNR_MIN_DB:g} to {SNR_MAX_DB:g} dB."
+        )
+    if channel.model not in list(ChannelModel):
+        raise InputError(
+            "The channel model is not set: choose "
+            f"{', '.join(model.label for model in ChannelModel)}."
+        )

@@ -1,0 +1,185 @@
+"""Protobuf to and from what the console speaks over HTTP.
+
+Names are those of the protobuf fields. Enums become their short lower-case names ("lowres",
+"streaming"), counts per modality a mapping, 64-bit integers numbers, and the constellation a list
+of [re, im] pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from google.protobuf.json_format import MessageToDict
+
+from console.request import SessionRequest
+from semcast.v1 import link_pb2, transmitter_pb2
+
+JsonDict = dict[str, Any]
+
+_INT64_FIELDS = ("sequence", "pts_us")
+_MODALITY_LISTS = ("crc_checked_modalities", "crc_failed_modalities", "received_modalities")
+
+
+def session_spec(session_id: str, request: SessionRequest) -> transmitter_pb2.SessionSpec:
+    """The spec of a live session: paced, with the measurement tap."""
+    spec = transmitter_pb2.SessionSpec(
+        session_id=session_id,
+        paced=True,
+        measurement_tap=True,
+        channel=link_pb2.ChannelSettings(),
+    )
+    set_fields(spec, request.model_dump())
+    return spec
+
+
+def set_fields(spec: transmitter_pb2.SessionSpec, fields: Mapping[str, Any]) -> None:
+    """Sets fields of a SessionRequest, by their names there, in a spec."""
+    for name, value in fields.items():
+        match name:
+            case "fps":
+                spec.frames_per_second = value
+            case "width":
+                spec.width_px = value
+            case "height":
+                spec.height_px = value
+            case "segment":
+                spec.segment_frames = value
+            case "cbr":
+                spec.cbr = value or 0.0
+            case "snr_db" | "burst_frames_mean" | "gap_frames_mean":
+                setattr(spec.channel, name, value)
+            case "channel":
+                spec.channel.model = channel_model(value)
+            case "seed":
+                spec.seed = value
+                spec.channel.seed = value
+            case _:
+                setattr(spec, name, value)
+
+
+def channel_model(name: str) -> link_pb2.ChannelModel:
+    """The protobuf value of a channel's name."""
+    value: link_pb2.ChannelModel = link_pb2.ChannelModel.Value(f"CHANNEL_MODEL_{name.upper()}")  # type: ignore[assignment]
+    return value
+
+
+def spec_json(spec: transmitter_pb2.SessionSpec) -> JsonDict:
+    """A spec under the names of SessionRequest."""
+    return {
+        "clip": spec.clip,
+        "scheme": spec.scheme,
+        "baseline_scheme": spec.baseline_scheme,
+        "snr_db": round(spec.channel.snr_db, 4),
+        "channel": _short(link_pb2.ChannelModel.Name(spec.channel.model), "CHANNEL_MODEL_"),
+        "cbr": spec.cbr or None,
+        "fps": spec.frames_per_second,
+        "width": spec.width_px,
+        "height": spec.height_px,
+        "mcs": spec.mcs,
+        "segment": spec.segment_frames,
+        "seed": spec.seed,
+        "generator": spec.generator,
+        "caption": spec.caption,
+        "burst_frames_mean": round(spec.channel.burst_frames_mean, 4),
+        "gap_frames_mean": round(spec.channel.gap_frames_mean, 4),
+        "loop": spec.loop,
+    }
+
+
+def state_name(state: transmitter_pb2.SessionState) -> str:
+    """ "connecting", "streaming", "ended" or "failed"."""
+    return _short(transmitter_pb2.SessionState.Name(state), "SESSION_STATE_")
+
+
+def clip_json(clip: transmitter_pb2.Clip) -> JsonDict:
+    """A clip; duration_s is null where it is not known."""
+    return {
+        "id": clip.id,
+        "title": clip.title or clip.id,
+        "width": clip.width_px,
+        "height": clip.height_px,
+        "fps": round(clip.frames_per_second, 3),
+        "duration_s": round(clip.duration_s, 3) or None,
+        "caption": clip.caption,
+    }
+
+
+def event_json(event: transmitter_pb2.SessionEvent) -> JsonDict | None:
+    """{leg, type: "frame" or "status", ...}; None for kinds that pages have no use for."""
+    kind = event.WhichOneof("event")
+    if kind == "frame":
+        return {"leg": event.leg, "type": "frame", **_frame_json(event.frame)}
+    if kind == "status":
+        status = event.status
+        return {
+            "leg": event.leg,
+            "type": "status",
+            "state": state_name(status.state),
+            "detail": status.detail,
+        }
+    return None
+
+
+def _frame_json(frame: transmitter_pb2.FrameReport) -> JsonDict:
+    record = _message_json(frame)
+    record["symbols_by_modality"] = _count_json(frame.symbols_by_modality)
+    record["payload_bits_by_modality"] = _count_json(frame.payload_bits_by_modality)
+    record["stages_ms"] = _stages_json(record.pop("stages"))
+    if frame.HasField("receiver"):
+        receiver = record["receiver"]
+        receiver["stages_ms"] = _stages_json(receiver.pop("stages"))
+        del receiver["constellation_iq"]
+        receiver["constellation"] = constellation_points(frame.receiver.constellation_iq)
+        _mend_types(receiver)
+    if frame.HasField("channel"):
+        _mend_types(record["channel"])
+    return record
+
+
+def constellation_points(iq: bytes) -> list[list[float]]:
+    """[[re, im], ...] to three decimals, of complex64 little-endian bytes.
+
+    A length that is no whole number of samples, or values that are not finite, give an empty list:
+    the constellation is for looking at, nothing depends on it.
+    """
+    if len(iq) % 8:
+        return []
+    parts = np.frombuffer(iq, dtype="<f4").reshape(-1, 2)
+    if not np.isfinite(parts).all():
+        return []
+    points: list[list[float]] = np.round(parts.astype(np.float64), 3).tolist()
+    return points
+
+
+def _message_json(message: transmitter_pb2.FrameReport) -> JsonDict:
+    record: JsonDict = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    _mend_types(record)
+    return record
+
+
+def _mend_types(record: JsonDict) -> None:
+    """JSON of protobuf writes 64-bit integers as text and enums by their long names."""
+    for name in _INT64_FIELDS:
+        if name in record:
+            record[name] = int(record[name])
+    for name in _MODALITY_LISTS:
+        if name in record:
+            record[name] = [_short(value, "MODALITY_") for value in record[name]]
+
+
+def _count_json(counts: Iterable[transmitter_pb2.ModalityCount]) -> dict[str, int]:
+    return {
+        _short(link_pb2.Modality.Name(item.modality), "MODALITY_"): item.count for item in counts
+    }
+
+
+def _stages_json(stages: Iterable[JsonDict]) -> dict[str, float]:
+    return {stage["stage"]: stage["duration_ms"] for stage in stages}
+
+
+def _short(name: str, prefix: str) -> str:
+    return name.removeprefix(prefix).lower()

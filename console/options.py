@@ -1,0 +1,39 @@
+"""What the page may offer: schemes, rungs, generators, limits."""
+
+from __future__ import annotations
+
+from console.convert import JsonDict
+from console.request import SNR_DB_MAX, SNR_DB_MIN, SessionRequest
+from console.settings import ConsoleSettings
+from console.uploads import VIDEO_SUFFIXES
+from semcast.air.ladder import LADDER
+from semcast.schemes import SCHEMES
+from semcast.version import __version__
+
+# Classical links: what the others are compared with at the same CBR.
+_BASELINE_SUFFIXES = ("-ldpc", "-amc")
+GENERATORS = ("passthrough",)
+
+
+def page_options(settings: ConsoleSettings) -> JsonDict:
+    """The body of GET /api/v1/options."""
+    return {
+        "version": __version__,
+        "schemes": [
+            {
+                "id": scheme.id,
+                "title": scheme.title,
+                "default_cbr": scheme.default_cbr,
+                "baseline": scheme.id.endswith(_BASELINE_SUFFIXES),
+            }
+            for scheme in SCHEMES.values()
+        ],
+        "mcs": ["default", "auto", *(rung.id for rung in LADDER)],
+        "generators": list(GENERATORS),
+        "channels": ["awgn", "rayleigh", "burst"],
+        "snr_db": {"min": SNR_DB_MIN, "max": SNR_DB_MAX, "step": 0.5},
+        "max_upload_bytes": settings.max_upload_bytes,
+        "upload_suffixes": list(VIDEO_SUFFIXES),
+        "ice_servers": [server.model_dump(exclude_none=True) for server in settings.ice_servers],
+        "session_schema": SessionRequest.model_json_schema(),
+    }

@@ -8,11 +8,10 @@ from channel_emulator.impairments import ChannelSettings, Measurement
 from semcast.errors import InputError
 from semcast.rpc.messages import channel_model_from_proto
 from semcast.rpc.validation import describe_first_error
-from semcast.session import RadioFrame
 from semcast.v1 import link_pb2
 
 
-def channel_settings_from_proto(message: link_pb2.ChannelSettings) -> ChannelSettings:
+def settings_from_proto(message: link_pb2.ChannelSettings) -> ChannelSettings:
     """Settings of the channel; a burst or gap length of 0 (not set) takes its default.
 
     Raises InputError naming the first field that is out of bounds.
@@ -33,14 +32,12 @@ def channel_settings_from_proto(message: link_pb2.ChannelSettings) -> ChannelSet
         raise InputError(f"Channel settings are refused: {describe_first_error(error)}.") from error
 
 
-def telemetry_to_proto(
-    frame: RadioFrame, settings: ChannelSettings, measurement: Measurement, process_ms: float
-) -> link_pb2.ChannelTelemetry:
+def telemetry_to_proto(measurement: Measurement, process_ms: float) -> link_pb2.ChannelTelemetry:
     """What people may know about one frame's way through the channel."""
     return link_pb2.ChannelTelemetry(
-        generation=frame.generation,
-        sequence=frame.sequence,
-        snr_db_requested=settings.snr_db,
+        generation=measurement.generation,
+        sequence=measurement.sequence,
+        snr_db_requested=measurement.snr_db_requested,
         signal_energy=measurement.signal_energy,
         noise_energy=measurement.noise_energy,
         num_symbols=measurement.num_symbols,

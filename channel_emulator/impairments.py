@@ -54,7 +54,7 @@ class ChannelSettings(BaseModel):
         default=4.0, ge=1, le=10_000, description="Mean length of a burst of lost frames."
     )
     gap_frames_mean: float = Field(
-        default=20.0, ge=1, le=10_000, description="Mean number of frames between bursts."
+        default=20.0, ge=2, le=10_000, description="Mean number of frames between bursts."
     )
 
     @property
@@ -67,14 +67,45 @@ class ChannelSettings(BaseModel):
 class Measurement:
     """What the channel knows it did to one frame; sums, so that any window averages exactly.
 
+    snr_db_requested: the setting that was in force.
     signal_energy: sum of |h x|^2, i.e. of the signal as it arrives; 0 in a lost frame.
     noise_energy: sum of |n|^2.
     """
 
+    generation: int
+    sequence: int
+    snr_db_requested: float
     signal_energy: float
     noise_energy: float
     num_symbols: int
     block_lost: bool
+
+
+class Emulator:
+    """The channel of one stream: frames of one generation, in ascending order."""
+
+    def __init__(self, generation: int) -> None:
+        self._generation = generation
+        self._last_sequence = -1
+
+    def apply(self, frame: RadioFrame, settings: ChannelSettings) -> tuple[RadioFrame, Measurement]:
+        """The frame as it arrives, by `impair`.
+
+        Raises InputError for what `impair` refuses, and for a frame of another generation or out of
+        order: its noise would be drawn twice.
+        """
+        if frame.generation != self._generation:
+            raise InputError(
+                f"A frame of generation {frame.generation} came on a stream of generation "
+                f"{self._generation}: open a stream for each."
+            )
+        if frame.sequence <= self._last_sequence:
+            raise InputError(
+                f"Frame {frame.sequence} came after frame {self._last_sequence}: number the frames "
+                "of a stream in ascending order."
+            )
+        self._last_sequence = frame.sequence
+        return impair(frame, settings)
 
 
 def impair(frame: RadioFrame, settings: ChannelSettings) -> tuple[RadioFrame, Measurement]:
@@ -104,7 +135,16 @@ def impair(frame: RadioFrame, settings: ChannelSettings) -> tuple[RadioFrame, Me
         noise_energy += _energy(noise)
         blocks.append(Block(block.modality, signal + noise))
     arrived = RadioFrame(frame.generation, frame.sequence, frame.pts_us, tuple(blocks))
-    return arrived, Measurement(signal_energy, noise_energy, frame.num_symbols, lost)
+    measurement = Measurement(
+        generation=frame.generation,
+        sequence=frame.sequence,
+        snr_db_requested=settings.snr_db,
+        signal_energy=signal_energy,
+        noise_energy=noise_energy,
+        num_symbols=frame.num_symbols,
+        block_lost=lost,
+    )
+    return arrived, measurement
 
 
 def block_noise(

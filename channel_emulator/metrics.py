@@ -6,7 +6,7 @@ import math
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from channel_emulator.impairments import ChannelSettings, Measurement
+from channel_emulator.impairments import Measurement
 from semcast.session import RadioFrame
 
 
@@ -38,16 +38,14 @@ class ChannelMetrics:
             registry=registry,
         )
 
-    def record(
-        self, frame: RadioFrame, settings: ChannelSettings, measurement: Measurement
-    ) -> None:
+    def record(self, frame: RadioFrame, measurement: Measurement) -> None:
         """Counts one frame."""
         self._frames.inc()
         for block in frame.blocks:
             self._symbols.labels(block.modality.label).inc(len(block.samples))
             if measurement.block_lost:
                 self._blocks_lost.labels(block.modality.label).inc()
-        self._snr_db_requested.set(settings.snr_db)
+        self._snr_db_requested.set(measurement.snr_db_requested)
         if measurement.signal_energy > 0 and measurement.noise_energy > 0:
             ratio = measurement.signal_energy / measurement.noise_energy
             self._snr_db_measured.set(10.0 * math.log10(ratio))

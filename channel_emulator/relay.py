@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import grpc.aio
 
-from channel_emulator.convert import channel_settings_from_proto, telemetry_to_proto
-from channel_emulator.impairments import ChannelSettings, Measurement, impair
+from channel_emulator.convert import settings_from_proto, telemetry_to_proto
+from channel_emulator.impairments import ChannelSettings, Emulator, Measurement
 from channel_emulator.metrics import ChannelMetrics
 from semcast.errors import InputError, UnavailableError
 from semcast.rpc.client import rpc_errors
@@ -117,7 +117,7 @@ async def _read_setup(
         raise InputError("The first message of a Relay call must be its set-up: send it first.")
     return (
         setup_from_proto(first.setup.session),
-        channel_settings_from_proto(first.setup.channel),
+        settings_from_proto(first.setup.channel),
     )
 
 
@@ -135,7 +135,7 @@ class _Forward:
         self._call = receive_call
         self._session = session
         self._settings = settings
-        self._last_sequence = -1
+        self._emulator = Emulator(session.generation)
 
     async def run(
         self,
@@ -155,7 +155,7 @@ class _Forward:
                     case "frame":
                         await self._pass_on(request.frame, answers, answer_turn)
                     case "channel":
-                        self._settings = channel_settings_from_proto(request.channel)
+                        self._settings = settings_from_proto(request.channel)
                     case "setup":
                         raise InputError(
                             "A second set-up came on a Relay call: open a new call for it."
@@ -174,26 +174,24 @@ class _Forward:
         self, message: link_pb2.RadioFrame, answers: Answers, answer_turn: asyncio.Lock
     ) -> None:
         frame = frame_from_proto(message, self._session)
-        if frame.sequence <= self._last_sequence:
-            raise InputError(
-                f"Frame {frame.sequence} came after frame {self._last_sequence}: number the frames "
-                "of a stream in ascending order."
-            )
-        self._last_sequence = frame.sequence
-        settings = self._settings
         if frame.num_symbols <= INLINE_SYMBOLS:
-            arrived, measurement, process_ms = _impair_timed(frame, settings)
+            arrived, measurement, process_ms = self._apply_timed(frame)
         else:
             arrived, measurement, process_ms = await asyncio.get_running_loop().run_in_executor(
-                self._downstream.executor, _impair_timed, frame, settings
+                self._downstream.executor, self._apply_timed, frame
             )
-        self._downstream.metrics.record(frame, settings, measurement)
-        telemetry = telemetry_to_proto(frame, settings, measurement, process_ms)
+        self._downstream.metrics.record(frame, measurement)
+        telemetry = telemetry_to_proto(measurement, process_ms)
         async with answer_turn:
             await answers.write(channel_pb2.RelayResponse(channel=telemetry))
         await self._call.write(
             receiver_pb2.ReceiveRequest(frame=frame_to_proto(arrived, self._session.session_id))
         )
+
+    def _apply_timed(self, frame: RadioFrame) -> tuple[RadioFrame, Measurement, float]:
+        started_s = time.perf_counter()
+        arrived, measurement = self._emulator.apply(frame, self._settings)
+        return arrived, measurement, 1e3 * (time.perf_counter() - started_s)
 
 
 async def _bring_back(receive_call: Any, answers: Answers, answer_turn: asyncio.Lock) -> None:
@@ -228,11 +226,3 @@ async def _next(
     requests: AsyncIterator[channel_pb2.RelayRequest],
 ) -> channel_pb2.RelayRequest | None:
     return await anext(requests, None)
-
-
-def _impair_timed(
-    frame: RadioFrame, settings: ChannelSettings
-) -> tuple[RadioFrame, Measurement, float]:
-    started_s = time.perf_counter()
-    arrived, measurement = impair(frame, settings)
-    return arrived, measurement, 1e3 * (time.perf_counter() - started_s)

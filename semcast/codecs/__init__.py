@@ -1,0 +1,1 @@
+"""Codecs of the digital modalities: encoder and decoder side by side."""

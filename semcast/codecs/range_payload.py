@@ -1,0 +1,82 @@
+"""Range-coded symbols in a payload of a given number of bits.
+
+`constriction`'s range coder works in 32-bit words and seals a message with one or two of them; at
+a few hundred bits a frame those tails matter. Here the coder's own interval is read out at the end
+and the shortest bit string inside it is sent: at most two bits above the information content. The
+rest of the payload is zeros, and a decoder that reads past the end reads zeros.
+
+Bit order: the first bit of the payload is the most significant bit of the first 32-bit word.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from semcast.codecs.errors import CorruptPayloadError
+
+Categorical = constriction.stream.model.Categorical
+RangeDecoder = constriction.stream.queue.RangeDecoder
+RangeEncoder = constriction.stream.queue.RangeEncoder
+
+_WORD = 32
+_STATE = 64
+
+
+def categorical(frequencies: Sequence[int] | NDArray[np.int64]) -> Categorical:
+    """Entropy model over {0, ..., n-1} from positive integer frequencies (exact in float64)."""
+    return Categorical(np.asarray(frequencies, dtype=np.float64), perfect=False)
+
+
+class PayloadWriter:
+    """Encodes symbols first in, first out."""
+
+    def __init__(self) -> None:
+        self._encoder = RangeEncoder()
+
+    def write(self, symbol: int, model: Categorical) -> None:
+        """Append one symbol (0 <= symbol < size of the model's alphabet)."""
+        self._encoder.encode(symbol, model)
+
+    def write_many(self, symbols: Iterable[int], models: Iterable[Categorical]) -> None:
+        """Append symbols, each with its own model."""
+        encode = self._encoder.encode
+        for symbol, model in zip(symbols, models, strict=True):
+            encode(symbol, model)
+
+    def finish(self) -> NDArray[np.uint8]:
+        """The shortest bit string (uint8 [n] of 0 and 1) that decodes, followed by zeros."""
+        position, (lower, interval) = self._encoder.pos()
+        sealed = [int(word) for word in self._encoder.get_compressed()]
+        num_words = position + _STATE // _WORD
+        point = 0
+        for index in range(num_words):
+            point = point << _WORD | (sealed[index] if index < len(sealed) else 0)
+        # `point` lies in the final interval; its low 64 bits say how far above the lower end.
+        start = point - (point - lower) % (1 << _STATE)
+        total_bits = num_words * _WORD
+        # The number with the most trailing zeros in [start, last]: where the two first differ.
+        last = start + interval - 1
+        trailing_zeros = total_bits if start == 0 else (start ^ last).bit_length() - 1
+        value = last >> trailing_zeros << trailing_zeros
+        num_bits = total_bits - trailing_zeros
+        text = format(value >> trailing_zeros, "b").zfill(num_bits) if num_bits else ""
+        return np.frombuffer(text.encode(), dtype=np.uint8) - ord("0")
+
+
+class PayloadReader:
+    """Decodes what `PayloadWriter` wrote, from a payload of any length."""
+
+    def __init__(self, bits: NDArray[np.uint8]) -> None:
+        """`bits`: uint8 [n] of 0 and 1."""
+        packed = np.packbits(bits)
+        packed = np.pad(packed, (0, -len(packed) % (_WORD // 8)))
+        self._decoder = RangeDecoder(packed.view(">u4").astype(np.uint32))
+
+    def read(self, model: Categorical) -> int:
+        """The next symbol. Raises `CorruptPayloadError` where the bits fit no symbol."""
+        try:
+            return int(self._decoder.decode(model))
+        except AssertionError as error:  # constriction's word for "invalid compressed data"
+            raise CorruptPayloadError("the payload is no output of this range coder") from error

@@ -121,15 +121,13 @@ def impair(frame: RadioFrame, settings: ChannelSettings) -> tuple[RadioFrame, Me
     lost = settings.model is ChannelModel.BURST and is_lost(
         frame.generation, frame.sequence, settings
     )
-    gain = np.complex64(1.0)
+    gain = 0.0 + 0.0j if lost else 1.0 + 0.0j
     if settings.model is ChannelModel.RAYLEIGH:
-        gain = np.complex64(fading_gain(frame.generation, frame.sequence, settings.seed))
-    elif lost:
-        gain = np.complex64(0.0)
+        gain = fading_gain(frame.generation, frame.sequence, settings.seed)
     signal_energy = noise_energy = 0.0
     blocks: list[Block] = []
     for block in frame.blocks:
-        signal = gain * block.samples
+        signal = _scale(block.samples, gain)
         noise = block_noise(frame, block, settings)
         signal_energy += _energy(signal)
         noise_energy += _energy(noise)
@@ -206,18 +204,25 @@ def _burst_uniforms(generation: int, begin: int, end: int, seed: int) -> NDArray
     """u_k for begin <= k < end: the top 53 bits of the k-th 64-bit word of the burst stream."""
     counter = begin // _DRAWS_PER_COUNTER
     skipped = begin - counter * _DRAWS_PER_COUNTER
-    bits = np.random.Philox(key=_key(seed, generation, _BURST_STREAM), counter=[counter, 0, 0, 0])
+    bits = np.random.Philox(
+        key=_key(seed, generation, _BURST_STREAM), counter=_words(counter, 0, 0, 0)
+    )
     words: NDArray[np.uint64] = bits.random_raw(skipped + end - begin)
     uniforms: NDArray[np.float64] = (words[skipped:] >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return uniforms
 
 
 def _philox(seed: int, generation: int, stream: int, sequence: int) -> np.random.Philox:
-    return np.random.Philox(key=_key(seed, generation, stream), counter=[0, 0, sequence, 0])
+    return np.random.Philox(key=_key(seed, generation, stream), counter=_words(0, 0, sequence, 0))
 
 
-def _key(seed: int, generation: int, stream: int) -> list[int]:
-    return [seed, generation | stream << 32]
+def _key(seed: int, generation: int, stream: int) -> NDArray[np.uint64]:
+    return _words(seed, generation | stream << 32)
+
+
+def _words(*values: int) -> NDArray[np.uint64]:
+    # A list would pass through float64 where a value exceeds 63 bits.
+    return np.array(values, dtype=np.uint64)
 
 
 def _check_power(block: Block, sequence: int) -> None:
@@ -234,6 +239,16 @@ def _check_power(block: Block, sequence: int) -> None:
             f"The {block.modality.label} block of frame {sequence} has mean power "
             f"{mean_power:.3f}, more than {MAX_MEAN_POWER}: scale the block to unit mean power."
         )
+
+
+def _scale(samples: NDArray[np.complex64], gain: complex) -> NDArray[np.complex64]:
+    """gain * samples. Products and sums apart: numpy's complex product fuses them on some CPUs,
+    which changes the last bit."""
+    real, imaginary = np.float32(gain.real), np.float32(gain.imag)
+    scaled = np.empty(len(samples), np.complex64)
+    scaled.real = real * samples.real - imaginary * samples.imag
+    scaled.imag = real * samples.imag + imaginary * samples.real
+    return scaled
 
 
 def _energy(samples: NDArray[np.complex64]) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from semcast.air import digital
+from semcast.air import crc, digital
 from semcast.air.control import ControlField
 from semcast.air.ladder import Rung
 from semcast.codecs import lowres
@@ -57,7 +57,7 @@ class LowresSender:
         samples = digital.encode_block(
             bits, self._num_symbols, rung, block_key(self._seed, sequence, self.modality)
         )
-        return SentPart(samples, num_bits, digital.crc_bits(num_bits), {})
+        return SentPart(samples, num_bits, crc.length_bits(digital.crc_kind(num_bits)), {})
 
     def acknowledge(self, sequence: int, received: bool) -> None:
         """Makes the state of an acknowledged frame available for prediction."""

@@ -1,7 +1,7 @@
 """H.264 or H.265 over the air: one access unit a frame in one digital block.
 
-The size of an access unit varies, so it is control: `video_units` (10 bits) counts units of a size
-fixed at set-up (1/32 of the average frame), and 0 means that the encoder skipped the frame. The
+The size of an access unit varies, so it is control: `video_units` (8 bits) counts units of a size
+fixed at set-up (1/16 of the average frame), and 0 means that the encoder skipped the frame. The
 access unit is padded with zero bytes, which Annex B allows after a NAL unit.
 
 A lost frame breaks the prediction of those after it. The receiver holds the last good picture, and
@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from semcast.air import digital
+from semcast.air import crc, digital
 from semcast.air.control import ControlField
 from semcast.air.ladder import Rung
 from semcast.codecs.classical import ClassicalDecoder, ClassicalEncoder
@@ -24,8 +24,9 @@ from semcast.codecs.rate import RateController
 from semcast.parts import ReceivedPart, SentPart, block_key
 from semcast.session import Modality, SessionSetup
 
-_UNITS_BITS = 10
-_UNITS_PER_AVERAGE_FRAME = 32
+_UNITS_BITS = 8
+_MAX_UNITS = 2**_UNITS_BITS - 1
+_UNITS_PER_AVERAGE_FRAME = 16
 _CONTROL_FIELDS = (ControlField("video_units", _UNITS_BITS),)
 
 
@@ -80,7 +81,7 @@ class VideoSender:
         samples = digital.encode_block(
             payload, num_symbols, rung, block_key(self._seed, sequence, self.modality)
         )
-        return SentPart(samples, num_bits, digital.crc_bits(num_bits), {"video_units": units})
+        return SentPart(samples, num_bits, crc.length_bits(digital.crc_kind(num_bits)), {"video_units": units})
 
     def _access_unit(self, rgb: NDArray[np.uint8], sequence: int) -> bytes:
         access_unit = self._encoder.encode(rgb, force_idr=self._idr_wanted)

@@ -1,0 +1,53 @@
+"""Frames to an mp4 file, as they come."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from semcast.errors import InputError
+
+_CRF = "12"
+"""Visually lossless: the file shows what the receiver made, not what x264 did to it."""
+
+
+class VideoFile:
+    """An H.264 mp4 being written. Use as a context manager."""
+
+    def __init__(self, path: Path, *, width: int, height: int, fps: float) -> None:
+        """Raises InputError where the file cannot be written."""
+        if path.suffix.lower() != ".mp4":
+            raise InputError(f"'{path}' must end in .mp4: that is what is written.")
+        try:
+            self._container = av.open(str(path), "w")
+        except OSError as error:
+            raise InputError(f"'{path}' cannot be written: {error.strerror}.") from error
+        rate = Fraction(fps).limit_denominator(1001)
+        stream = self._container.add_stream("libx264", rate=rate)
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuv420p" if width % 2 == height % 2 == 0 else "yuv444p"
+        stream.options = {"crf": _CRF, "preset": "veryfast"}
+        self._stream = stream
+
+    def add(self, rgb: NDArray[np.uint8]) -> None:
+        """Appends a frame. rgb: [H, W, 3], uint8."""
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+        self._container.mux(self._stream.encode(frame))
+
+    def __enter__(self) -> VideoFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()

@@ -22,6 +22,7 @@ from semcast.errors import InputError
 from semcast.session import Block, ChannelModel, Modality, RadioFrame
 
 NUM_SYMBOLS = 100_000
+GOLDEN_SHA256 = "923c50b16b94e05021e943b1a60317de0376a5748cd25a1c97bb133cfe162ac3"
 
 
 def qpsk(count: int, seed: int = 1) -> NDArray[np.complex64]:
@@ -318,6 +319,3 @@ def test_every_frame_passes_and_repeats(seed, generation, sequence, model):
 def test_settings_have_bounds(field):
     with pytest.raises(ValueError, match=next(iter(field))):
         ChannelSettings(**({"snr_db": 10.0} | field))
-
-
-GOLDEN_SHA256 = "?"

@@ -64,7 +64,7 @@ class Streams:
 
     async def warm_up(self) -> None:
         """Compiles and loads what the first frame would otherwise wait for."""
-        from semcast.air.warm_up import warm_up
+        from semcast.air.warm import warm_up
 
         await asyncio.get_running_loop().run_in_executor(self._worker, warm_up)
 

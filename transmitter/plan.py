@@ -66,6 +66,7 @@ def plan_legs(spec: transmitter_pb2.SessionSpec) -> list[LegPlan]:
                 mcs=mcs,
                 seed=spec.seed,
                 generator=spec.generator if leg == MAIN_LEG else "passthrough",
+                feedback_delay_frames=spec.feedback_delay_frames or 1,
                 channel_model=ChannelModel(spec.channel.model),
                 live=spec.paced,
                 measurement_tap=spec.measurement_tap,

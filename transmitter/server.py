@@ -63,7 +63,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
 
     async def warm_up(self) -> None:
         """Compiles what the first frame would otherwise wait for."""
-        from semcast.air.warm_up import warm_up
+        from semcast.air.warm import warm_up
 
         await asyncio.get_running_loop().run_in_executor(self._worker, warm_up)
 

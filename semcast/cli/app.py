@@ -75,6 +75,9 @@ def send(
         str, typer.Option(help="Rung of the ladder, or auto; default what the scheme has.")
     ] = "default",
     channel: Annotated[str, typer.Option(help="awgn, rayleigh or burst.")] = "awgn",
+    feedback_delay: Annotated[
+        int, typer.Option(min=1, max=4, help="Frames until feedback is in force.")
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of noise, pilots and generator.")] = 7777,
     caption: Annotated[str, typer.Option(help="Caption; else the .txt beside the clip.")] = "",
     generator: Annotated[str, typer.Option(help="What makes the frames.")] = "passthrough",
@@ -116,6 +119,7 @@ def send(
         caption=caption,
         max_frames=frames or 0,
         measurement_tap=True,
+        feedback_delay_frames=feedback_delay,
         channel=link_pb2.ChannelSettings(snr_db=snr_db, model=int(models[channel]), seed=seed),
     )
     run_send(spec, Outputs(output, report, frames_out, record), in_process=in_process)

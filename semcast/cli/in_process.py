@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from channel_emulator.convert import channel_settings_from_proto
+from channel_emulator.convert import settings_from_proto
 from channel_emulator.convert import telemetry_to_proto as channel_telemetry
-from channel_emulator.impairments import impair
+from channel_emulator.impairments import Emulator
 from receiver.convert import tap_to_proto, telemetry_to_proto
 from receiver.generator import make_generator
 from receiver.record import Recorder
@@ -40,7 +40,8 @@ def run_in_process(
         max_frames=spec.max_frames or None,
     )
     sender = LinkSender(setup)
-    channel = channel_settings_from_proto(spec.channel)
+    emulator = Emulator(setup.generation)
+    channel = settings_from_proto(spec.channel)
     receiver = ReceiverSession(setup, make_generator(setup.generator))
     ledger = Ledger(setup.generation, measurement_tap=True, cbr_target=plan.cbr)
     with ExitStack() as stack:
@@ -55,7 +56,7 @@ def run_in_process(
                 "encode": 1e3 * (encoded_s - source_s),
             }
             ledger.sent(sent, frame.rgb, source_s, stages_ms)
-            noisy, measurement = impair(sent.radio, channel)
+            noisy, measurement = emulator.apply(sent.radio, channel)
             relayed_s = time.monotonic()
             if recorder:
                 recorder.add(noisy)
@@ -75,7 +76,7 @@ def run_in_process(
             )
             ledger.feedback(feedback_to_proto(feedback))
             channel_ms = 1e3 * (relayed_s - encoded_s)
-            ledger.channel(channel_telemetry(sent.radio, channel, measurement, channel_ms))
+            ledger.channel(channel_telemetry(measurement, channel_ms))
             ledger.tap(tap_to_proto(setup, outcome))
             ledger.receiver(telemetry_to_proto(setup, outcome), rendered_s)
             yield from ledger.finished(pictures=True)

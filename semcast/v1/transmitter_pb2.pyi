@@ -22,7 +22,7 @@ SESSION_STATE_ENDED: SessionState
 SESSION_STATE_FAILED: SessionState
 
 class SessionSpec(_message.Message):
-    __slots__ = ("session_id", "clip", "scheme", "baseline_scheme", "width_px", "height_px", "frames_per_second", "segment_frames", "cbr", "mcs", "seed", "generator", "caption", "max_frames", "paced", "loop", "measurement_tap", "channel")
+    __slots__ = ("session_id", "clip", "scheme", "baseline_scheme", "width_px", "height_px", "frames_per_second", "segment_frames", "cbr", "mcs", "seed", "generator", "caption", "max_frames", "paced", "loop", "measurement_tap", "channel", "feedback_delay_frames")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     CLIP_FIELD_NUMBER: _ClassVar[int]
     SCHEME_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class SessionSpec(_message.Message):
     LOOP_FIELD_NUMBER: _ClassVar[int]
     MEASUREMENT_TAP_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    FEEDBACK_DELAY_FRAMES_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     clip: str
     scheme: str
@@ -59,7 +60,8 @@ class SessionSpec(_message.Message):
     loop: bool
     measurement_tap: bool
     channel: _link_pb2.ChannelSettings
-    def __init__(self, session_id: _Optional[str] = ..., clip: _Optional[str] = ..., scheme: _Optional[str] = ..., baseline_scheme: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., frames_per_second: _Optional[float] = ..., segment_frames: _Optional[int] = ..., cbr: _Optional[float] = ..., mcs: _Optional[str] = ..., seed: _Optional[int] = ..., generator: _Optional[str] = ..., caption: _Optional[str] = ..., max_frames: _Optional[int] = ..., paced: _Optional[bool] = ..., loop: _Optional[bool] = ..., measurement_tap: _Optional[bool] = ..., channel: _Optional[_Union[_link_pb2.ChannelSettings, _Mapping]] = ...) -> None: ...
+    feedback_delay_frames: int
+    def __init__(self, session_id: _Optional[str] = ..., clip: _Optional[str] = ..., scheme: _Optional[str] = ..., baseline_scheme: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., frames_per_second: _Optional[float] = ..., segment_frames: _Optional[int] = ..., cbr: _Optional[float] = ..., mcs: _Optional[str] = ..., seed: _Optional[int] = ..., generator: _Optional[str] = ..., caption: _Optional[str] = ..., max_frames: _Optional[int] = ..., paced: _Optional[bool] = ..., loop: _Optional[bool] = ..., measurement_tap: _Optional[bool] = ..., channel: _Optional[_Union[_link_pb2.ChannelSettings, _Mapping]] = ..., feedback_delay_frames: _Optional[int] = ...) -> None: ...
 
 class ModalityCount(_message.Message):
     __slots__ = ("modality", "count")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aiortc import RTCIceCandidate, RTCSessionDescription
-from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
 from aiortc.sdp import H264Profile, SessionDescription, parse_h264_profile_level_id
 
 from semcast.errors import InputError
@@ -32,9 +32,11 @@ class VideoOffer:
     Attributes:
         description: the offer without its mDNS candidates.
         mdns_candidates: those, each with its `sdpMLineIndex`.
+        extensions_by_mid: RTP header extensions that each section offers.
     """
 
     description: RTCSessionDescription
+    extensions_by_mid: dict[str, list[RTCRtpHeaderExtensionParameters]]
     mdns_candidates: tuple[RTCIceCandidate, ...]
 
 
@@ -114,5 +116,6 @@ def _without_mdns(sdp: str, whole: SessionDescription) -> VideoOffer:
                 candidates.append(candidate)
     return VideoOffer(
         description=RTCSessionDescription(sdp="\r\n".join(kept) + "\r\n", type="offer"),
+        extensions_by_mid={m.rtp.muxId: m.rtp.headerExtensions for m in whole.media},
         mdns_candidates=tuple(candidates),
     )

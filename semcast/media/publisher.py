@@ -182,7 +182,7 @@ class VideoPublisher:
                 self._changed.notify()
 
     def track(self) -> "PublisherTrack":
-        """A track for one viewer; on the event loop. It counts as viewer from its first `recv`."""
+        """A track for one viewer; on the event loop. It counts as viewer from it is first read."""
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -232,7 +232,7 @@ class VideoPublisher:
             self._changed.notify()
 
     def _deliver(self, unit: AccessUnit) -> None:
-        for track in self._tracks:
+        for track in list(self._tracks):  # a track may leave while it is served
             track.offer(unit)
 
     # On the worker thread.
@@ -291,7 +291,10 @@ class VideoPublisher:
 
 
 class PublisherTrack(MediaStreamTrack):
-    """One viewer's end of a publisher: `recv` gives encoded packets, from an IDR on."""
+    """One viewer's end of a publisher, from an IDR on: read it (`recv`) or have it played (`play`).
+
+    A track that is read queues up to `VIEWER_QUEUE` access units; one that is played queues none.
+    """
 
     kind = "video"
 
@@ -300,23 +303,17 @@ class PublisherTrack(MediaStreamTrack):
         self._publisher = publisher
         self._queue: deque[AccessUnit] = deque()
         self._ready = asyncio.Event()
+        self._play: Callable[[AccessUnit], None] | None = None
         self._joined = False
         self._waits_for_idr = True
 
-    @property
-    def request_idr(self) -> Callable[[], None]:
-        """Called when this viewer reports loss."""
-        return self._publisher.request_idr
-
     async def recv(self) -> "av.Packet[av.VideoStream]":
-        """The next packet, shared with all other viewers: do not write to it.
+        """The next packet, for a stock aiortc sender; shared, so do not write to it.
 
         Raises:
             MediaStreamError: the track was stopped or the publisher closed.
         """
-        if not self._joined and self.readyState == "live":
-            self._publisher._join(self)
-            self._joined = True
+        self._join()
         while not self._queue and self.readyState == "live":
             self._ready.clear()
             await self._ready.wait()
@@ -324,11 +321,27 @@ class PublisherTrack(MediaStreamTrack):
             raise MediaStreamError
         return self._queue.popleft().packet
 
+    def play(self, send: Callable[[AccessUnit], None]) -> None:
+        """Calls `send` with each access unit as it comes, on the event loop.
+
+        Raises:
+            MediaStreamError: the track was stopped or the publisher closed.
+        """
+        self._play = send
+        self._join()
+
+    def request_idr(self) -> None:
+        """This viewer reports loss."""
+        self._publisher.request_idr()
+
     def offer(self, unit: AccessUnit) -> None:
-        """Appends an access unit, or drops it; never waits."""
+        """Plays or appends an access unit, or drops it; never waits."""
         if self._waits_for_idr and not unit.is_idr:
             return
         self._waits_for_idr = False
+        if self._play is not None:
+            self._play(unit)
+            return
         if len(self._queue) == VIEWER_QUEUE:
             self._queue.clear()
             self._waits_for_idr = not unit.is_idr
@@ -343,4 +356,12 @@ class PublisherTrack(MediaStreamTrack):
         super().stop()
         self._publisher._leave(self)
         self._queue.clear()
+        self._play = None
         self._ready.set()
+
+    def _join(self) -> None:
+        if self.readyState != "live":
+            raise MediaStreamError
+        if not self._joined:
+            self._publisher._join(self)
+            self._joined = True

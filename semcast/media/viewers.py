@@ -8,9 +8,10 @@ from aiortc import RTCIceServer, RTCRtpSender, RTCRtpTransceiver
 from aiortc.codecs import is_rtx
 
 from semcast.errors import CapacityError
-from semcast.media.offer import read_offer
+from semcast.media.fanout_sender import EXTENSION_URIS, FanoutSender
+from semcast.media.offer import VideoOffer, read_offer
 from semcast.media.peer import Peer
-from semcast.media.publisher import PublisherTrack, VideoPublisher
+from semcast.media.publisher import VideoPublisher
 
 MAX_VIEWERS = 64
 """Viewers of one process; more are served by publishing once to an SFU."""
@@ -56,10 +57,10 @@ class ViewerPeers:
         self._peers[peer.id] = peer
         track = publisher.track()
         transceiver = peer.connection.addTransceiver(track, direction="sendonly")
-        _offer_h264_only(transceiver)
-        _forward_loss_reports(transceiver.sender, track)
+        FanoutSender.take_over(transceiver, track)
+        _accept_h264_only(transceiver)
         track.on("ended", peer.close_soon)
-        return peer.id, await peer.answer(offer, prepare=lambda: None)
+        return peer.id, await peer.answer(offer, prepare=lambda: _trim(transceiver, offer))
 
     async def close(self, viewer_id: str) -> None:
         """Ends one viewer; one that is gone already is no error."""
@@ -78,7 +79,7 @@ class ViewerPeers:
                 sender.track.stop()  # a peer that never connected did not start its sender
 
 
-def _offer_h264_only(transceiver: RTCRtpTransceiver) -> None:
+def _accept_h264_only(transceiver: RTCRtpTransceiver) -> None:
     codecs = RTCRtpSender.getCapabilities("video").codecs
     h264 = [
         codec
@@ -89,6 +90,12 @@ def _offer_h264_only(transceiver: RTCRtpTransceiver) -> None:
     transceiver.setCodecPreferences(h264 + [codec for codec in codecs if is_rtx(codec)])
 
 
-def _forward_loss_reports(sender: RTCRtpSender, track: PublisherTrack) -> None:
-    """Sends PLI and FIR to the publisher: aiortc itself heeds them only where it encodes."""
-    sender._send_keyframe = track.request_idr  # type: ignore[method-assign]
+def _trim(transceiver: RTCRtpTransceiver, offer: VideoOffer) -> None:
+    """Agrees to what the sender does: its header extensions, and no bandwidth estimation."""
+    transceiver._headerExtensions = [
+        extension
+        for extension in offer.extensions_by_mid[transceiver.mid or ""]
+        if extension.uri in EXTENSION_URIS
+    ]
+    for codec in transceiver._codecs:
+        codec.rtcpFeedback = [fb for fb in codec.rtcpFeedback if fb.type != "goog-remb"]

@@ -92,6 +92,8 @@ def error_from_rpc(error: grpc.aio.AioRpcError, peer: str) -> SemcastError:
         return kind(f"{subject} did not answer in time: check its load, then try again.")
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return kind(f"{subject} does not offer this call: check address and version.")
+    if code is grpc.StatusCode.INTERNAL:
+        return kind(f"{subject} failed: {details}.")
     return kind(f"{subject} failed ({code.name}: {details}).")
 
 

@@ -33,6 +33,7 @@ from semcast.rpc.metrics import ServiceMetrics
 
 _log = logging.getLogger(__name__)
 _MAX_SENTENCE_CHARS = 1000
+_CANCELLATION_PAUSE_S = 0.005
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context = Any
@@ -59,7 +60,7 @@ def _sentence_of(error: Exception, method: str) -> str:
         return str(error)[:_MAX_SENTENCE_CHARS]
     if isinstance(error, DecodeError):
         return f"A message sent to {method} is not what semcast.v1 defines: check the version."
-    return f"{method} failed by a fault of the service ({type(error).__name__}): see its log."
+    return f"a fault of the service ({type(error).__name__}) in {method}, see its log"
 
 
 class _CountingContext:
@@ -78,7 +79,9 @@ class _CountingContext:
     async def read(self) -> Any:
         """The next request, or grpc.aio.EOF."""
         message = await self._context.read()
-        if message is not grpc.aio.EOF:  # type: ignore[attr-defined]
+        if message is grpc.aio.EOF:  # type: ignore[attr-defined]
+            await _let_cancellation_arrive()
+        else:
             self._count_in()
         return message
 
@@ -142,13 +145,22 @@ class _Call:
             _log.error("%s failed", self._method, exc_info=error)
         elif not isinstance(error, InputError):
             _log.warning("%s: %s", self._method, error)
-        await context.abort(code, _sentence_of(error, self._method), ((SENTENCE_KEY, "1"),))
+        marks = () if code is grpc.StatusCode.INTERNAL else ((SENTENCE_KEY, "1"),)
+        await context.abort(code, _sentence_of(error, self._method), marks)
 
     async def counted(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """The same requests, counted."""
+        """The same requests, counted; ends only where the caller half-closed."""
         async for request in requests:
             self.count_in()
             yield request
+        await _let_cancellation_arrive()
+
+
+async def _let_cancellation_arrive() -> None:
+    """To a handler that is reading, gRPC shows a call its caller cancelled as the end of the stream
+    first, and cancels the handler in the same turn of the event loop or the next. Without a pause
+    the handler would take an abandoned stream for a finished one."""
+    await asyncio.sleep(_CANCELLATION_PAUSE_S)
 
 
 def _code_name(context: Context) -> str:

@@ -1,0 +1,201 @@
+// The settings of a session. The common ones have their place in the page; the others are drawn
+// from the JSON schema of a session.
+
+const PLACED = ["clip", "scheme", "baseline_scheme", "snr_db", "channel", "cbr", "fps", "width", "height"];
+const BURST_ONLY = ["burst_frames_mean", "gap_frames_mean"];
+const FRAME_RATES = [2, 4, 8, 12, 16, 24, 30];
+const SIZES = [[128, 128], [192, 192], [256, 256], [384, 384], [512, 512], [320, 180], [640, 360]];
+const CHANNEL_NAMES = { awgn: "AWGN", rayleigh: "Rayleigh", burst: "Bursts" };
+
+const $ = (id) => document.getElementById(id);
+
+export class Controls {
+  // onChange(fields): the person changed these fields of the session.
+  constructor(onChange) {
+    this.onChange = onChange;
+    this.drawn = new Map(); // field name -> its control in "More"
+    this.clips = [];
+    for (const name of ["clip", "scheme", "baseline_scheme"]) {
+      $(name).addEventListener("change", () => {
+        this.#refresh();
+        onChange({ [name]: $(name).value });
+      });
+    }
+    $("fps").addEventListener("change", () => onChange({ fps: Number($("fps").value) }));
+    $("size").addEventListener("change", () => onChange(this.#size()));
+    $("cbr-slider").addEventListener("input", () => ($("cbr").value = cbrText(10 ** $("cbr-slider").valueAsNumber)));
+    $("cbr-slider").addEventListener("change", () => this.#cbrChanged());
+    $("cbr").addEventListener("change", () => this.#cbrChanged());
+    $("cbr-default").addEventListener("click", () => {
+      $("cbr").value = "";
+      this.#cbrChanged();
+    });
+  }
+
+  draw(options) {
+    this.options = options;
+    const schema = options.session_schema.properties;
+    fill($("scheme"), options.schemes.map(({ id, title }) => [id, title]));
+    const baselines = options.schemes.filter((scheme) => scheme.baseline);
+    fill($("baseline_scheme"), [...baselines.map(({ id, title }) => [id, title]), ["", "none"]]);
+    fill($("fps"), FRAME_RATES.map((fps) => [fps, `${fps} fps`]));
+    fill($("size"), SIZES.map(([width, height]) => [`${width}x${height}`, `${width} × ${height}`]));
+    $("channel").replaceChildren(...options.channels.map((name) => this.#channelChoice(name)));
+    $("more-fields").replaceChildren();
+    for (const [name, property] of Object.entries(schema)) {
+      if (!PLACED.includes(name)) $("more-fields").append(this.#drawField(name, property));
+    }
+    const defaults = Object.entries(schema).map(([name, property]) => [name, property.default ?? null]);
+    this.show(Object.fromEntries(defaults));
+    $("settings").disabled = false;
+  }
+
+  setClips(clips) {
+    this.clips = clips;
+    const chosen = $("clip").value;
+    fill($("clip"), clips.map(({ id, title }) => [id, title]));
+    if (clips.some((clip) => clip.id === chosen)) $("clip").value = chosen;
+    this.#refresh();
+  }
+
+  // Shows what a session has. A control that is being used is left alone.
+  show(session) {
+    for (const name of ["clip", "scheme", "baseline_scheme", "fps"]) choose($(name), session[name]);
+    choose($("size"), `${session.width}x${session.height}`, `${session.width} × ${session.height}`);
+    for (const radio of $("channel").querySelectorAll("input")) radio.checked = radio.value === session.channel;
+    if (document.activeElement !== $("cbr")) $("cbr").value = session.cbr ? cbrText(session.cbr) : "";
+    for (const [name, control] of this.drawn) {
+      if (control === document.activeElement) continue;
+      if (control.type === "checkbox") control.checked = session[name];
+      else if (control.tagName === "SELECT") choose(control, session[name]);
+      else control.value = session[name] ?? "";
+    }
+    this.#refresh();
+  }
+
+  // What POST /api/v1/sessions takes, less the SNR.
+  values() {
+    const fields = {
+      clip: $("clip").value,
+      scheme: $("scheme").value,
+      baseline_scheme: $("baseline_scheme").value,
+      channel: $("channel").querySelector(":checked").value,
+      cbr: this.#cbr(),
+      fps: Number($("fps").value),
+      ...this.#size(),
+    };
+    for (const [name, control] of this.drawn) fields[name] = valueOf(control);
+    return fields;
+  }
+
+  chooseClip(id) {
+    $("clip").value = id;
+    this.#refresh();
+    this.onChange({ clip: id });
+  }
+
+  schemeTitle(id) {
+    return this.options?.schemes.find((scheme) => scheme.id === id)?.title ?? id;
+  }
+
+  clipTitle(id) {
+    return this.clips.find((clip) => clip.id === id)?.title ?? id;
+  }
+
+  #channelChoice(name) {
+    const label = document.createElement("label");
+    const radio = document.createElement("input");
+    Object.assign(radio, { type: "radio", name: "channel", value: name });
+    radio.dataset.testid = `channel-${name}`;
+    radio.addEventListener("change", () => {
+      this.#refresh();
+      this.onChange({ channel: name });
+    });
+    label.append(radio, CHANNEL_NAMES[name] ?? name);
+    return label;
+  }
+
+  #drawField(name, property) {
+    const wrap = document.createElement("div");
+    const label = document.createElement("label");
+    label.htmlFor = `more-${name}`;
+    label.textContent = property.title;
+    const choices = { mcs: this.options.mcs, generator: this.options.generators }[name];
+    const control = document.createElement(choices ? "select" : "input");
+    control.id = label.htmlFor;
+    control.title = property.description;
+    control.dataset.testid = name;
+    if (choices) {
+      fill(control, choices.map((choice) => [choice, choice]));
+    } else if (property.type === "boolean") {
+      control.type = "checkbox";
+    } else if (property.type === "string") {
+      Object.assign(control, { type: "text", maxLength: property.maxLength, autocomplete: "off" });
+    } else {
+      const step = property.multipleOf ?? (property.type === "integer" ? 1 : "any");
+      Object.assign(control, { type: "number", min: property.minimum, max: property.maximum, step });
+    }
+    control.addEventListener("change", () => {
+      if (control.reportValidity()) this.onChange({ [name]: valueOf(control) });
+    });
+    wrap.className = property.type === "boolean" ? "field check" : "field";
+    wrap.dataset.field = name;
+    wrap.append(...(property.type === "boolean" ? [control, label] : [label, control]));
+    this.drawn.set(name, control);
+    return wrap;
+  }
+
+  #size() {
+    const [width, height] = $("size").value.split("x").map(Number);
+    return { width, height };
+  }
+
+  #cbr() {
+    return $("cbr").value === "" ? null : Number($("cbr").value);
+  }
+
+  #cbrChanged() {
+    if (!$("cbr").reportValidity()) return;
+    this.#refresh();
+    this.onChange({ cbr: this.#cbr() });
+  }
+
+  // What follows from other controls.
+  #refresh() {
+    const clip = this.clips.find(({ id }) => id === $("clip").value);
+    $("clip-hint").textContent = clip ? clipHint(clip) : "";
+    const scheme = this.options?.schemes.find(({ id }) => id === $("scheme").value);
+    $("cbr").placeholder = scheme ? cbrText(scheme.default_cbr) : "";
+    $("cbr-slider").value = String(Math.log10(this.#cbr() ?? scheme?.default_cbr ?? 0.01));
+    $("cbr-default").disabled = this.#cbr() === null;
+    const channel = $("channel").querySelector(":checked")?.value;
+    for (const name of BURST_ONLY) {
+      const field = document.querySelector(`[data-field="${name}"]`);
+      if (field) field.hidden = channel !== "burst";
+    }
+  }
+}
+
+function clipHint({ caption, width, height, duration_s: seconds }) {
+  const facts = [width ? `${width} × ${height}` : "", seconds ? `${Math.round(seconds)} s` : ""];
+  return caption || facts.filter(Boolean).join(", ");
+}
+
+function fill(select, choices) {
+  select.replaceChildren(...choices.map(([value, text]) => new Option(text, value)));
+}
+
+// Selects a value, adding it where it is not among the choices (somebody set it by REST).
+function choose(select, value, text = String(value)) {
+  if (value === null || value === undefined || select === document.activeElement) return;
+  if (![...select.options].some((option) => option.value === String(value))) select.add(new Option(text, value));
+  select.value = String(value);
+}
+
+function valueOf(control) {
+  if (control.type === "checkbox") return control.checked;
+  return control.type === "number" ? control.valueAsNumber : control.value;
+}
+
+// Three figures are more than the slider can set.
+const cbrText = (cbr) => String(Number(cbr.toPrecision(3)));

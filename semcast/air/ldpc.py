@@ -9,8 +9,12 @@ remaining circular buffer, from its start and around as often as needed (repetit
     circular buffer                       [ info .......... ]        [ parity ................ ]
     sent                                  [ first n bits, starting over at the end ............
 
-The decoder is layered normalised min-sum: one base-graph row at a time, all Z_c checks of a row
-side by side (they share no variable), so the inner loops run over contiguous memory. Only `min`,
+The decoder is layered min-sum with a correction term: one base-graph row at a time, all Z_c checks
+of a row side by side (they share no variable), so the inner loops run over contiguous memory. Plain
+min-sum needs a normalisation that suits one length and rate only; the A-min* rule (Jones, Valles,
+Smith and Villasenor, "Approximate-MIN* constraint node updating for LDPC code decoding", MILCOM
+2003) comes within 0.05 dB of exact belief propagation everywhere: the least reliable input of a
+check gets the combination of all others, every other input the combination of all. Only `min`,
 `max`, `+`, `*` and comparisons are used, without reassociation or contraction, so the result is the
 same bits on every machine.
 
@@ -37,8 +41,9 @@ NUM_CORE_ROWS: Final = 4
 LLR_LIMIT: Final = 1e4
 """Channel log-likelihood ratios are clipped here, so that sums of repetitions stay finite."""
 
-SCALE: Final = 0.75
-"""Normalisation of the min-sum messages; chosen by benchmarks/ldpc.py."""
+_NEVER: Final = np.float32(1e30)
+_CORRECTION_0: Final = np.float32(0.91244)
+_CORRECTION_1: Final = np.float32(0.1646)
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,7 @@ class LdpcCode:
     def decode(
         self, llr: NDArray[np.float32], num_iterations: int = 20, early_stop: bool = True
     ) -> DecodedLdpc:
-        """Layered normalised min-sum decoding.
+        """Layered corrected min-sum decoding.
 
         Args:
             llr: [n], float32, `log P(b=1) / P(b=0)`; NaN counts as 0 (unknown), infinities are
@@ -201,7 +206,6 @@ class LdpcCode:
             self._row_start,
             self._edge_column,
             self._edge_shift,
-            np.float32(SCALE),
             num_iterations,
             early_stop,
         )
@@ -281,11 +285,26 @@ def _parity_holds(posterior, row_start, edge_column, edge_shift, syndrome):  # t
     return True
 
 
+@numba.njit(cache=True, fastmath={"nnan"}, inline="always")
+def _boxplus(a, b):  # type: ignore[no-untyped-def]
+    """2 atanh(tanh(a/2) tanh(b/2)) for a, b >= 0, as min(a, b) + f(a + b) - f(|a - b|).
+
+    f(x) = log(1 + exp(-x)) is replaced by max(0, 0.91244 - 0.1646 x)^4, which has its value and
+    slope at 0 and is within 0.012 of it everywhere.
+    """
+    zero = np.float32(0.0)
+    high = max(zero, _CORRECTION_0 - _CORRECTION_1 * (a + b))
+    low = max(zero, _CORRECTION_0 - _CORRECTION_1 * abs(a - b))
+    high *= high
+    low *= low
+    return max(zero, min(a, b) + (high * high - low * low))
+
+
 @numba.njit(cache=True, fastmath={"nnan"})
 def _decode_layered(  # type: ignore[no-untyped-def]
-    posterior, row_start, edge_column, edge_shift, scale, num_iterations, early_stop
+    posterior, row_start, edge_column, edge_shift, num_iterations, early_stop
 ):
-    """Layered normalised min-sum on `posterior` [columns, Z] float32, updated in place.
+    """Layered corrected min-sum on `posterior` [columns, Z] float32, updated in place.
 
     Returns (whether all checks hold, iterations made).
     """
@@ -297,7 +316,8 @@ def _decode_layered(  # type: ignore[no-untyped-def]
     to_variable = np.zeros((edge_column.size, z), dtype=np.float32)
     extrinsic = np.empty((max_degree, z), dtype=np.float32)
     smallest = np.empty(z, dtype=np.float32)
-    second = np.empty(z, dtype=np.float32)
+    others = np.empty(z, dtype=np.float32)
+    everyone = np.empty(z, dtype=np.float32)
     sign = np.empty(z, dtype=np.float32)
     syndrome = np.empty(z, dtype=np.uint8)
     one = np.float32(1.0)
@@ -306,9 +326,9 @@ def _decode_layered(  # type: ignore[no-untyped-def]
             first = row_start[row]
             degree = row_start[row + 1] - first
             for i in range(z):
-                smallest[i] = np.float32(1e30)
-                second[i] = np.float32(1e30)
-                sign[i] = scale
+                smallest[i] = _NEVER
+                others[i] = _NEVER
+                sign[i] = one
             for d in range(degree):
                 values = posterior[edge_column[first + d]]
                 shift = edge_shift[first + d]
@@ -323,16 +343,18 @@ def _decode_layered(  # type: ignore[no-untyped-def]
                     out_rest[i] = values[i] - old_rest[i]
                 for i in range(z):
                     magnitude = abs(out[i])
-                    second[i] = min(second[i], max(smallest[i], magnitude))
+                    others[i] = _boxplus(others[i], max(smallest[i], magnitude))
                     smallest[i] = min(smallest[i], magnitude)
                     sign[i] = -sign[i] if out[i] < 0 else sign[i]
+            for i in range(z):
+                everyone[i] = _boxplus(others[i], smallest[i])
             for d in range(degree):
                 values = posterior[edge_column[first + d]]
                 shift = edge_shift[first + d]
                 new = to_variable[first + d]
                 out = extrinsic[d]
                 for i in range(z):
-                    magnitude = second[i] if abs(out[i]) == smallest[i] else smallest[i]
+                    magnitude = others[i] if abs(out[i]) == smallest[i] else everyone[i]
                     own = -one if out[i] < 0 else one
                     new[i] = own * sign[i] * magnitude
                 head = values[shift:]
@@ -346,10 +368,3 @@ def _decode_layered(  # type: ignore[no-untyped-def]
             return True, iteration + 1
     holds = _parity_holds(posterior, row_start, edge_column, edge_shift, syndrome)
     return holds, num_iterations
-
-
-def warm_up() -> None:
-    """Compiles the encoder and the decoder (or loads them from numba's cache): seconds, once."""
-    code = ldpc_code(MIN_INFO_BITS, 4 * MIN_INFO_BITS)
-    sent = code.encode(np.zeros(code.k, dtype=np.uint8))
-    code.decode(np.where(sent > 0, 1.0, -1.0).astype(np.float32))

@@ -15,6 +15,8 @@ from semcast.errors import InputError, NotFoundError
 SAMPLE_PREFIX = "sample:"
 MAX_CAPTION_BYTES = 4096
 
+_LONGEST_QUOTED = 200
+
 
 def locate_clip(clip: str) -> Path:
     """The file or folder a clip's name means, readable and not empty.
@@ -26,22 +28,24 @@ def locate_clip(clip: str) -> Path:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFoundError(
-            f'clip "{clip}" does not exist: give a video file, a folder of pictures or sample:NAME'
+            f"clip {quoted(clip)} does not exist: "
+            "give a video file, a folder of pictures or sample:NAME"
         ) from error
     except (OSError, ValueError) as error:
-        raise InputError(f'clip "{clip[:80]}" cannot be opened: {_reason(error)}') from error
+        raise InputError(f"clip {quoted(clip)} cannot be opened: {_reason(error)}") from error
     if stat.S_ISDIR(status.st_mode):
         if not os.access(path, os.R_OK | os.X_OK):
-            raise InputError(f'folder "{clip}" may not be read: change its permissions')
+            raise InputError(f"folder {quoted(clip)} may not be read: change its permissions")
         return path
     if not stat.S_ISREG(status.st_mode):
         raise InputError(
-            f'clip "{clip}" is a device, pipe or socket: give a video file or a folder of pictures'
+            f"clip {quoted(clip)} is a device, pipe or socket: "
+            "give a video file or a folder of pictures"
         )
     if not os.access(path, os.R_OK):
-        raise InputError(f'clip "{clip}" may not be read: change its permissions')
+        raise InputError(f"clip {quoted(clip)} may not be read: change its permissions")
     if status.st_size == 0:
-        raise InputError(f'clip "{clip}" is an empty file: give one that holds video')
+        raise InputError(f"clip {quoted(clip)} is an empty file: give one that holds video")
     return path
 
 
@@ -60,15 +64,26 @@ def caption_beside(clip: str) -> str | None:
             raw = file.read(MAX_CAPTION_BYTES + 1)
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f'caption file "{beside}" is not UTF-8 text: save it as UTF-8') from error
+        raise InputError(
+            f"caption file {quoted(beside)} is not UTF-8 text: save it as UTF-8"
+        ) from error
     except OSError as error:
-        raise InputError(f'caption file "{beside}" cannot be read: {_reason(error)}') from error
+        raise InputError(
+            f"caption file {quoted(beside)} cannot be read: {_reason(error)}"
+        ) from error
     if len(raw) > MAX_CAPTION_BYTES:
         raise InputError(
-            f'caption file "{beside}" is too long: at most {MAX_CAPTION_BYTES} bytes, '
+            f"caption file {quoted(beside)} is too long: at most {MAX_CAPTION_BYTES} bytes, "
             "or give a short caption yourself"
         )
     return " ".join(text.split()) or None
+
+
+def quoted(name: str | Path) -> str:
+    """A name as it may stand in a message: on one line, printable, not endless."""
+    text = str(name)
+    text = text if len(text) <= _LONGEST_QUOTED else "..." + text[-_LONGEST_QUOTED:]
+    return '"' + "".join(c if c.isprintable() else "?" for c in text) + '"'
 
 
 def _named_path(clip: str) -> Path:

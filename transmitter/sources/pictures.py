@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 
 from semcast.errors import InputError
+from transmitter.sources.locate import quoted
 from transmitter.sources.video_file import OpenedVideo
 
 PICTURE_SUFFIXES = frozenset(
@@ -30,7 +31,7 @@ def list_pictures(folder: Path) -> list[Path]:
     ]
     if not found:
         raise InputError(
-            f'folder "{folder}" holds no pictures: put .png or .jpg files directly into it'
+            f"folder {quoted(folder)} holds no pictures: put .png or .jpg files directly into it"
         )
     return sorted(found, key=_natural_order)
 

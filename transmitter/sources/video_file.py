@@ -20,6 +20,7 @@ from av.stream import Disposition
 from semcast.errors import InputError
 from transmitter.sources.frames import ClipInfo
 from transmitter.sources.grid import PresentationClock, Timed
+from transmitter.sources.locate import quoted
 from transmitter.sources.orientation import frame_orientation
 from transmitter.sources.rendering import check_picture_size
 
@@ -105,7 +106,7 @@ class OpenedVideo:
             yield last
         if last is None:
             raise InputError(
-                f'clip "{self.path}" holds no picture that can be decoded: '
+                f"clip {quoted(self.path)} holds no picture that can be decoded: "
                 "the file is damaged, or cut off before its first frame"
             )
         self._log_damage(damage, last.time_s + last.duration_s, clock.num_broken_stamps)
@@ -178,13 +179,14 @@ def _open(path: Path) -> Any:
         )
     except av.error.FFmpegError as error:
         raise InputError(
-            f'clip "{path}" cannot be read as video: it is damaged, cut off, or not a video file'
+            f"clip {quoted(path)} cannot be read as video: "
+            "it is damaged, cut off, or not a video file"
         ) from error
     formats = set(container.format.name.split(","))
     if formats & (REFUSED_FORMATS | TEXT_FORMATS):
         container.close()
         kind = "a playlist" if formats & REFUSED_FORMATS else "a text file"
-        raise InputError(f'clip "{path}" is {kind}: give the video file itself')
+        raise InputError(f"clip {quoted(path)} is {kind}: give the video file itself")
     return container
 
 
@@ -193,12 +195,13 @@ def _video_stream(container: Any, path: Path) -> Any:
     moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not moving:
         held = "only sound" if container.streams.audio else "no video"
-        raise InputError(f'clip "{path}" holds {held}: give a file with a video stream')
+        raise InputError(f"clip {quoted(path)} holds {held}: give a file with a video stream")
     best = container.streams.best("video")
     stream = best if best in moving else moving[0]
     if stream.codec_context is None:
         raise InputError(
-            f'clip "{path}" is coded in a way this FFmpeg cannot decode: convert it to H.264 first'
+            f"clip {quoted(path)} is coded in a way this FFmpeg cannot decode: "
+            "convert it to H.264 first"
         )
     stream.thread_type = "AUTO"
     stream.codec_context.thread_count = _DECODER_THREADS

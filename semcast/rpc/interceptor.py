@@ -114,8 +114,11 @@ class _Call:
         self.count_in = metrics.stream_messages.labels(method, "in").inc
         self.count_out = metrics.stream_messages.labels(method, "out").inc
 
-    def check_admitted(self) -> None:
-        """UnavailableError while the service is not warm; health and reflection always pass."""
+    def check(self, request: Any) -> None:
+        """UnavailableError while the service is not warm (health and reflection always pass);
+        DecodeError where the request could not be decoded."""
+        if isinstance(request, DecodeError):
+            raise request
         if self._ours and self._admission.refusal:
             raise UnavailableError(self._admission.refusal)
 
@@ -207,10 +210,20 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         else:
             wrapped = _wrap_writer(call, behaviour, handler.request_streaming)
         make_handler = getattr(grpc, f"{kind}_rpc_method_handler")
-        made: Handler = make_handler(
-            wrapped, handler.request_deserializer, handler.response_serializer
-        )
+        decode = handler.request_deserializer
+        if not handler.request_streaming and decode is not None:
+            decode = functools.partial(_decode_or_error, decode)
+        made: Handler = make_handler(wrapped, decode, handler.response_serializer)
         return made
+
+
+def _decode_or_error(decode: Callable[[bytes], Any], wire: bytes) -> Any:
+    """A single request is decoded before its handler is entered, where nothing can map an error:
+    the handler gets the error in place of the message, and raises it."""
+    try:
+        return decode(wire)
+    except DecodeError as error:
+        return error
 
 
 def _wrap_single_answer(
@@ -220,7 +233,7 @@ def _wrap_single_answer(
     async def answer(request: Any, context: Context) -> Any:
         with call.measured(context):
             try:
-                call.check_admitted()
+                call.check(request)
                 if request_streaming:
                     counting = _CountingContext(context, call.count_in, call.count_out)
                     return await behaviour(call.counted(request), counting)
@@ -241,7 +254,7 @@ def _wrap_generator(
         with call.measured(context):
             responses = behaviour(call.counted(request) if request_streaming else request, context)
             try:
-                call.check_admitted()
+                call.check(request)
                 async for response in responses:
                     yield response
                     call.count_out()
@@ -263,7 +276,7 @@ def _wrap_writer(
         counting = _CountingContext(context, call.count_in, call.count_out)
         with call.measured(context):
             try:
-                call.check_admitted()
+                call.check(request)
                 await behaviour(call.counted(request) if request_streaming else request, counting)
             except grpc.aio.AbortError:
                 raise

@@ -30,9 +30,9 @@ async def get_options(state: State) -> JsonDict:
 
 
 @router.get("/clips", summary="Samples, uploads and webcams")
-async def list_clips(state: State) -> list[JsonDict]:
+async def list_clips(state: State) -> JsonDict:
     """Clips that a session can play."""
-    return [clip_json(clip) for clip in await state.backend.list_clips()]
+    return {"clips": [clip_json(clip) for clip in await state.backend.list_clips()]}
 
 
 @router.post("/uploads", status_code=201, summary="Upload a video (multipart/form-data)")
@@ -67,9 +67,9 @@ async def start_session(body: SessionRequest, response: Response, state: State) 
 
 
 @router.get("/sessions", summary="The sessions this console looks after")
-async def list_sessions(state: State) -> list[JsonDict]:
+async def list_sessions(state: State) -> JsonDict:
     """Oldest first."""
-    return [session.to_json() for session in state.keeper.all()]
+    return {"sessions": [session.to_json() for session in state.keeper.all()]}
 
 
 @router.get("/sessions/{session_id}", summary="One session")
@@ -85,8 +85,10 @@ async def change_session(
     response: Response,
     state: State,
 ) -> JsonDict:
-    """SNR and kind of channel change in place, anything else starts the session again under its
-    id. 202: the transmitter is away, and the change will hold when it is back."""
+    """The SNR changes in place, anything else starts the session again under its id.
+
+    202: the transmitter is away, and the change will hold when it is back.
+    """
     session = state.keeper.get(session_id)
     patch: BaseModel = body
     fields: dict[str, Any] = patch.model_dump(exclude_unset=True)

@@ -17,7 +17,6 @@ from console.settings import ConsoleSettings
 from semcast.rpc.client import open_channel, rpc_errors
 from semcast.rpc.limits import UNARY_DEADLINE_S
 from semcast.v1 import (
-    link_pb2,
     receiver_pb2,
     receiver_pb2_grpc,
     transmitter_pb2,
@@ -75,28 +74,20 @@ class Backend:
         serving = reply.status == health_pb2.HealthCheckResponse.SERVING
         return "serving" if serving else "not serving"
 
-    async def start_session(self, spec: transmitter_pb2.SessionSpec) -> transmitter_pb2.SessionSpec:
-        """Starts the session, or replaces the one of this id; the spec with defaults filled in."""
+    async def start_session(self, spec: transmitter_pb2.SessionSpec) -> None:
+        """Starts the session, or replaces the one of this id."""
         with rpc_errors(self._peers["transmitter"]):
-            reply = await self._transmitter.StartSession(
+            await self._transmitter.StartSession(
                 transmitter_pb2.StartSessionRequest(spec=spec), timeout=_OPEN_DEADLINE_S
             )
-        resolved: transmitter_pb2.SessionSpec = reply.spec
-        return resolved
 
-    async def update_session(
-        self, session_id: str, snr_db: float, model: link_pb2.ChannelModel
-    ) -> transmitter_pb2.SessionSpec:
-        """Sets SNR and kind of channel of a running session."""
+    async def set_snr(self, session_id: str, snr_db: float) -> None:
+        """Sets the SNR of a running session."""
         with rpc_errors(self._peers["transmitter"]):
-            reply = await self._transmitter.UpdateSession(
-                transmitter_pb2.UpdateSessionRequest(
-                    session_id=session_id, snr_db=snr_db, channel_model=model
-                ),
+            await self._transmitter.UpdateSession(
+                transmitter_pb2.UpdateSessionRequest(session_id=session_id, snr_db=snr_db),
                 timeout=UNARY_DEADLINE_S,
             )
-        resolved: transmitter_pb2.SessionSpec = reply.spec
-        return resolved
 
     async def stop_session(self, session_id: str) -> None:
         """Stops a session."""

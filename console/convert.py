@@ -1,25 +1,25 @@
 """Protobuf to and from what the console speaks over HTTP.
 
 Names are those of the protobuf fields. Enums become their short lower-case names ("lowres",
-"streaming"), counts per modality a mapping, 64-bit integers numbers, and the constellation a list
-of [re, im] pairs.
+"streaming"), counts per modality a mapping, stages a mapping `stage_ms`, numbers that are not
+finite null, and the constellation a list of [re, im] pairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 
 from console.request import SessionRequest
 from semcast.v1 import link_pb2, transmitter_pb2
 
 JsonDict = dict[str, Any]
 
-_INT64_FIELDS = ("sequence", "pts_us")
-_MODALITY_LISTS = ("crc_checked_modalities", "crc_failed_modalities", "received_modalities")
+_ENUM_PREFIXES = {"Modality": "MODALITY", "ChannelModel": "CHANNEL_MODEL"}
 
 
 def session_spec(session_id: str, request: SessionRequest) -> transmitter_pb2.SessionSpec:
@@ -124,17 +124,9 @@ def event_json(event: transmitter_pb2.SessionEvent) -> JsonDict | None:
 
 def _frame_json(frame: transmitter_pb2.FrameReport) -> JsonDict:
     record = _message_json(frame)
-    record["symbols_by_modality"] = _count_json(frame.symbols_by_modality)
-    record["payload_bits_by_modality"] = _count_json(frame.payload_bits_by_modality)
-    record["stages_ms"] = _stages_json(record.pop("stages"))
     if frame.HasField("receiver"):
-        receiver = record["receiver"]
-        receiver["stages_ms"] = _stages_json(receiver.pop("stages"))
-        del receiver["constellation_iq"]
-        receiver["constellation"] = constellation_points(frame.receiver.constellation_iq)
-        _mend_types(receiver)
-    if frame.HasField("channel"):
-        _mend_types(record["channel"])
+        points = constellation_points(frame.receiver.constellation_iq)
+        record["receiver"]["constellation"] = points
     return record
 
 
@@ -153,32 +145,45 @@ def constellation_points(iq: bytes) -> list[list[float]]:
     return points
 
 
-def _message_json(message: transmitter_pb2.FrameReport) -> JsonDict:
-    record: JsonDict = MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    _mend_types(record)
+def _message_json(message: Message) -> JsonDict:
+    """Every field of a message but its bytes; messages that are not set are left out."""
+    record: JsonDict = {}
+    for field in message.DESCRIPTOR.fields:
+        if field.type == field.TYPE_BYTES:
+            continue
+        if field.has_presence and not message.HasField(field.name):
+            continue
+        value = getattr(message, field.name)
+        if field.message_type is None:
+            convert = _scalar_converter(field)
+            converted = [convert(item) for item in value] if field.is_repeated else convert(value)
+            record[field.name] = converted
+        elif field.message_type is transmitter_pb2.ModalityCount.DESCRIPTOR:
+            record[field.name] = _count_json(value)
+        elif field.message_type is link_pb2.StageDuration.DESCRIPTOR:
+            record["stage_ms"] = {item.stage: round(item.duration_ms, 3) for item in value}
+        else:
+            record[field.name] = _message_json(value)
     return record
 
 
-def _mend_types(record: JsonDict) -> None:
-    """JSON of protobuf writes 64-bit integers as text and enums by their long names."""
-    for name in _INT64_FIELDS:
-        if name in record:
-            record[name] = int(record[name])
-    for name in _MODALITY_LISTS:
-        if name in record:
-            record[name] = [_short(value, "MODALITY_") for value in record[name]]
+def _scalar_converter(field: Any) -> Callable[[Any], Any]:
+    if field.enum_type is not None:
+        values = field.enum_type.values_by_number
+        prefix = f"{_ENUM_PREFIXES[field.enum_type.name]}_"
+        return lambda number: _short(values[number].name, prefix) if number in values else number
+    if field.type == field.TYPE_FLOAT:
+        # Single precision has no more than seven figures to tell.
+        return lambda value: float(f"{value:.7g}") if math.isfinite(value) else None
+    if field.type == field.TYPE_DOUBLE:
+        return lambda value: value if math.isfinite(value) else None
+    return lambda value: value
 
 
 def _count_json(counts: Iterable[transmitter_pb2.ModalityCount]) -> dict[str, int]:
     return {
         _short(link_pb2.Modality.Name(item.modality), "MODALITY_"): item.count for item in counts
     }
-
-
-def _stages_json(stages: Iterable[JsonDict]) -> dict[str, float]:
-    return {stage["stage"]: stage["duration_ms"] for stage in stages}
 
 
 def _short(name: str, prefix: str) -> str:

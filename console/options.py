@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from console.convert import JsonDict
-from console.request import SNR_DB_MAX, SNR_DB_MIN, SessionRequest
+from console.request import SLIDER_DB_MAX, SLIDER_DB_MIN, SessionRequest
 from console.settings import ConsoleSettings
 from console.uploads import VIDEO_SUFFIXES
 from semcast.air.ladder import LADDER
@@ -31,7 +31,7 @@ def page_options(settings: ConsoleSettings) -> JsonDict:
         "mcs": ["default", "auto", *(rung.id for rung in LADDER)],
         "generators": list(GENERATORS),
         "channels": ["awgn", "rayleigh", "burst"],
-        "snr_db": {"min": SNR_DB_MIN, "max": SNR_DB_MAX, "step": 0.5},
+        "snr_db": {"min": SLIDER_DB_MIN, "max": SLIDER_DB_MAX, "step": 0.5},
         "max_upload_bytes": settings.max_upload_bytes,
         "upload_suffixes": list(VIDEO_SUFFIXES),
         "ice_servers": [server.model_dump(exclude_none=True) for server in settings.ice_servers],

@@ -7,8 +7,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-SNR_DB_MIN = -5.0
-SNR_DB_MAX = 20.0
+SNR_DB_MIN = -30.0
+SNR_DB_MAX = 60.0
+"""What the emulator can do; beyond, its arithmetic means nothing any more."""
+
+SLIDER_DB_MIN = -5.0
+SLIDER_DB_MAX = 20.0
+"""What the page's slider spans: where the schemes differ."""
 
 ChannelName = Literal["awgn", "rayleigh", "burst"]
 
@@ -144,5 +149,6 @@ SessionPatch: type[BaseModel] = create_model(
     **_optional_fields(),
 )
 
-LIVE_FIELDS = frozenset({"snr_db", "channel"})
-"""Fields that change without a restart of the session."""
+LIVE_FIELDS = frozenset({"snr_db"})
+"""Fields that change without a restart of the session. The kind of channel is part of its set-up:
+the receiver equalises for it."""

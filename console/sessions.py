@@ -41,13 +41,13 @@ _HEALTH_PERIOD_S = 0.5
 
 
 class Session:
-    """One desired session. `desired` is what was asked for, `resolved` what the transmitter made
-    of it (defaults filled in)."""
+    """One desired session, and how it is going."""
 
-    def __init__(self, desired: SessionSpec, resolved: SessionSpec, fanout: Fanout) -> None:
+    def __init__(self, desired: SessionSpec, fanout: Fanout) -> None:
         self.desired = desired
-        self.resolved = resolved
         self.fanout = fanout
+        # Of the main leg's newest frame; None before the first.
+        self.cbr_target: float | None = None
         self.state: SessionState = SESSION_STATE_CONNECTING
         self.detail = ""
         self.restarts = 0
@@ -69,7 +69,7 @@ class Session:
         return {
             "id": self.id,
             **spec_json(self.desired),
-            "cbr_target": self.resolved.cbr or None,
+            "cbr_target": self.cbr_target,
             "state": state_name(self.state),
             "detail": self.detail,
             "restarts": self.restarts,
@@ -127,16 +127,18 @@ class SessionKeeper:
         self._require_adoption()
         self._make_room()
         spec = session_spec(secrets.token_hex(4), request)
-        session = self._new_session(spec, await self._backend.start_session(spec))
+        await self._backend.start_session(spec)
+        session = self._new_session(spec)
         self._keep(session)
         return session
 
     async def change(self, session: Session, fields: Mapping[str, Any]) -> bool:
         """Changes fields (names of SessionRequest) of a session.
 
-        SNR and kind of channel change in place; any other field starts the session again under
-        its id. Returns False where the transmitter is away: the change is kept, and holds when
-        it is back. Raises what the transmitter refuses the change with; nothing is changed then.
+        The SNR changes in place; any other field starts the session again under its id.
+
+        Returns False where the transmitter is away: the change is kept, and holds when it is back.
+        Raises what the transmitter refuses the change with; nothing is changed then.
         """
         async with session.lock:
             desired = SessionSpec()
@@ -147,13 +149,11 @@ class SessionKeeper:
             restarts = ended or not LIVE_FIELDS.issuperset(changed)
             try:
                 if restarts:
-                    session.resolved = await self._backend.start_session(desired)
+                    await self._backend.start_session(desired)
                     session.starts += 1
                     self._set_state(session, SESSION_STATE_CONNECTING, "")
                 else:
-                    session.resolved = await self._backend.update_session(
-                        session.id, desired.channel.snr_db, desired.channel.model
-                    )
+                    await self._backend.set_snr(session.id, desired.channel.snr_db)
                 session.pending.clear()
             except (NotFoundError, UnavailableError) as error:
                 if restarts and isinstance(error, NotFoundError):
@@ -192,9 +192,9 @@ class SessionKeeper:
 
     # How sessions are kept running.
 
-    def _new_session(self, desired: SessionSpec, resolved: SessionSpec) -> Session:
+    def _new_session(self, desired: SessionSpec) -> Session:
         dropped = self._metrics.events_dropped_total
-        session = Session(desired, resolved, Fanout(on_drop=dropped.inc))
+        session = Session(desired, Fanout(on_drop=dropped.inc))
         session.starts = 1
         self._sessions[session.id] = session
         self._metrics.sessions.set(len(self._sessions))
@@ -251,7 +251,7 @@ class SessionKeeper:
     async def _start_again(self, session: Session) -> Step:
         async with session.lock:
             try:
-                session.resolved = await self._backend.start_session(session.desired)
+                await self._backend.start_session(session.desired)
             except SemcastError as error:
                 step = after_failed_start(error, session.failed_attempts)
                 session.failed_attempts += 1
@@ -275,6 +275,7 @@ class SessionKeeper:
         if record["type"] == "frame":
             session.failed_attempts = 0
             if event.leg == "main":
+                session.cbr_target = record["cbr_target"]
                 self._set_state(session, SESSION_STATE_STREAMING, "")
         elif event.leg == "main":
             self._set_state(session, event.status.state, event.status.detail)
@@ -329,7 +330,7 @@ class SessionKeeper:
             return
         for item in running:
             if _is_ours(item) and item.spec.session_id not in self._sessions:
-                session = self._new_session(item.spec, item.spec)
+                session = self._new_session(item.spec)
                 session.state, session.detail = item.status.state, item.status.detail
                 self._keep(session)
                 logger.info("Adopted session %s, which was running already.", session.id)

@@ -39,8 +39,8 @@ const sessionPath = (id) => `/api/v1/sessions/${encodeURIComponent(id)}`;
 export const api = {
   options: () => getJson("/api/v1/options"),
   ready: () => getJson("/readyz"),
-  clips: () => getJson("/api/v1/clips"),
-  sessions: () => getJson("/api/v1/sessions"),
+  clips: async () => (await getJson("/api/v1/clips")).clips,
+  sessions: async () => (await getJson("/api/v1/sessions")).sessions,
   session: (id) => getJson(sessionPath(id)),
   start: async (spec) => (await request("POST", "/api/v1/sessions", { json: spec })).json(),
   change: async (id, fields) => (await request("PATCH", sessionPath(id), { json: fields })).json(),

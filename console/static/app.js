@@ -213,7 +213,7 @@ function showLeg(leg, measure, now) {
   if (!scheme) return;
   panes[leg].setTitle(controls.schemeTitle(scheme), measure ? `CBR ${measure.cbr.toFixed(4)}` : "");
   if (measure === null) return panes[leg].setBadge([]);
-  const figures = [`${measure.fps?.toFixed(1) ?? "–"} fps`, `${Math.round(measure.symbolsPerFrame)} sym/frame`];
+  const figures = [`${measure.fps === null ? "–" : measure.fps.toFixed(1)} fps`, `${Math.round(measure.symbolsPerFrame)} sym/frame`];
   if (measure.psnr !== null) figures.push(`${measure.psnr.toFixed(1)} dB`);
   const stale = now - meters[leg].frames.at(-1).at > STALE_MS;
   panes[leg].setBadge(figures, stale || state.lastEvents[leg].receiver?.concealed === true);
@@ -410,6 +410,5 @@ async function prepare() {
 }
 
 wire();
-document.querySelector(".help").open = window.innerWidth > 860;
 setInterval(tick, TICK_MS);
 watchIdle();

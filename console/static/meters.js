@@ -63,7 +63,7 @@ export class LegMeter {
 
 function frameRate(frames) {
   const span = frames.at(-1).at - frames[0].at;
-  return span > 0 ? (1000 * (frames.length - 1)) / span : null;
+  return span > 400 ? (1000 * (frames.length - 1)) / span : null;
 }
 
 // Of the mean squared error, as the report counts it; not the mean of the decibels.

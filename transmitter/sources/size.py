@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcast.errors import InputError
+from transmitter.sources.locate import quoted
 
 Pixel = TypeVar("Pixel", np.uint8, np.uint16)
 
@@ -31,7 +32,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"\s*(\d{1,6})(?:\s*[xX×]\s*(\d{1,6}))?\s*", text, flags=re.ASCII)
     if match is None:
-        raise InputError(f'size "{text[:40]}" is not a size: write a side like 256, or 320x240')
+        raise InputError(f"size {quoted(text)} is not a size: write a side like 256, or 320x240")
     width = int(match[1])
     height = int(match[2]) if match[2] is not None else width
     return check_size(width, height)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 
 import grpc
 import grpc.aio
@@ -85,10 +84,10 @@ async def test_waiting_gives_up_at_a_port_that_never_answers():
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(1)
-        started_s = time.monotonic()
-        with pytest.raises(UnavailableError, match="was not ready"):
-            await wait_serving(f"127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.3)
-        assert time.monotonic() - started_s < 5
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        async with asyncio.timeout(8):
+            with pytest.raises(UnavailableError, match="was not ready"):
+                await wait_serving(address, timeout_s=0.3)
 
 
 async def test_a_service_that_comes_back_is_found_by_the_same_channel(probe, start):
@@ -102,7 +101,7 @@ async def test_a_service_that_comes_back_is_found_by_the_same_channel(probe, sta
         assert await is_serving(channel)
     assert not await is_serving(channel)
     async with running_service(Probe(), ServiceSettings(port=port, grace_s=0)):
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             while not await is_serving(channel):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     await channel.close(None)

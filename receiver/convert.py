@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver.streams import FrameOutcome
-from semcast.rpc.messages import samples_to_bytes
+from semcast.rpc.messages import modality_to_proto, samples_to_bytes
 from semcast.session import SessionSetup
 from semcast.v1 import link_pb2
 
@@ -18,8 +18,8 @@ def telemetry_to_proto(setup: SessionSetup, outcome: FrameOutcome) -> link_pb2.R
         sequence=received.sequence,
         pts_us=received.pts_us,
         snr_db_estimated=received.snr_db,
-        crc_checked_modalities=[int(modality) for modality in received.checked],
-        crc_failed_modalities=[int(modality) for modality in received.crc_failed],
+        crc_checked_modalities=[modality_to_proto(modality) for modality in received.checked],
+        crc_failed_modalities=[modality_to_proto(modality) for modality in received.crc_failed],
         concealed=not received.complete,
         outage=rendered is not None and rendered.outage,
         skipped=rendered is None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from google.protobuf import proto
 from google.protobuf.message import DecodeError
@@ -41,7 +41,7 @@ class Recorder:
         self._write(message)
 
     def _write(self, message: receiver_pb2.ReceiveRequest) -> None:
-        proto.serialize_length_prefixed(message, self._file)
+        proto.serialize_length_prefixed(message, self._file)  # type: ignore[arg-type]
 
     def close(self) -> None:
         """Flushes and closes the file."""
@@ -92,12 +92,15 @@ def _messages(path: Path) -> Iterator[receiver_pb2.ReceiveRequest]:
     with path.open("rb") as file:
         while True:
             try:
-                message = proto.parse_length_prefixed(receiver_pb2.ReceiveRequest, file)
+                message = proto.parse_length_prefixed(
+                    receiver_pb2.ReceiveRequest,
+                    file,  # type: ignore[arg-type]
+                )
             except (DecodeError, ValueError, EOFError) as error:
                 raise InputError(f"'{path}' is damaged or cut short: record it again.") from error
             if message is None:
                 return
-            yield cast(receiver_pb2.ReceiveRequest, message)
+            yield message
 
 
 def replay(path: Path) -> tuple[SessionSetup, Iterator[RenderedFrame]]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Protocol
 
-import grpc
-import grpc.aio
 from prometheus_client import Counter, Gauge
 
 from receiver.convert import tap_to_proto, telemetry_to_proto
@@ -20,6 +19,13 @@ from semcast.rpc.messages import feedback_to_proto, frame_from_proto, setup_from
 from semcast.rpc.server import RpcServer, run_service
 from semcast.session import RadioFrame, SessionSetup
 from semcast.v1 import receiver_pb2, receiver_pb2_grpc
+
+
+class Answers(Protocol):
+    """The response half of a Receive call."""
+
+    async def write(self, message: receiver_pb2.ReceiveResponse) -> None:
+        """Sends one response; returns when flow control has taken it."""
 
 
 class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
@@ -47,7 +53,9 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
             "semcast_receiver_frames", "Video frames", ["outcome"], registry=registry
         )
         self._crc_failures = Counter(
-            "semcast_receiver_crc_failures", "Blocks whose CRC failed", ["modality"],
+            "semcast_receiver_crc_failures",
+            "Blocks whose CRC failed",
+            ["modality"],
             registry=registry,
         )
         self._snr_db = Gauge(
@@ -66,7 +74,7 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
     async def Receive(
         self,
         requests: AsyncIterator[receiver_pb2.ReceiveRequest],
-        context: grpc.aio.ServicerContext,
+        context: Answers,
     ) -> None:
         """One session's stream."""
         first = await anext(aiter(requests), None)
@@ -75,18 +83,21 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
         setup = setup_from_proto(first.setup)
         writing = asyncio.Lock()
 
-        async def write(**message: object) -> None:
+        async def write(message: receiver_pb2.ReceiveResponse) -> None:
             async with writing:
-                await context.write(receiver_pb2.ReceiveResponse(**message))
+                await context.write(message)
 
         async def on_decoded(decoded: DecodedFrame) -> None:
-            await write(feedback=feedback_to_proto(decoded.received.feedback))
+            feedback = feedback_to_proto(decoded.received.feedback)
+            await write(receiver_pb2.ReceiveResponse(feedback=feedback))
 
         async def on_outcome(outcome: FrameOutcome) -> None:
             self._count(outcome)
             if setup.measurement_tap and outcome.rendered is not None:
-                await write(tap_frame=tap_to_proto(setup, outcome))
-            await write(telemetry=telemetry_to_proto(setup, outcome))
+                tap_frame = tap_to_proto(setup, outcome)
+                await write(receiver_pb2.ReceiveResponse(tap_frame=tap_frame))
+            telemetry = telemetry_to_proto(setup, outcome)
+            await write(receiver_pb2.ReceiveResponse(telemetry=telemetry))
 
         await self._streams.run(setup, _frames(requests, setup), on_decoded, on_outcome)
 
@@ -104,7 +115,7 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
     async def OpenViewer(
         self,
         request: receiver_pb2.ReceiverServiceOpenViewerRequest,
-        context: grpc.aio.ServicerContext,
+        context: object,
     ) -> receiver_pb2.ReceiverServiceOpenViewerResponse:
         """WHEP offer to answer."""
         publisher = self._streams.publisher(request.session_id)
@@ -116,7 +127,7 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
     async def CloseViewer(
         self,
         request: receiver_pb2.ReceiverServiceCloseViewerRequest,
-        context: grpc.aio.ServicerContext,
+        context: object,
     ) -> receiver_pb2.ReceiverServiceCloseViewerResponse:
         """Ends a viewer."""
         await self._viewers.close(request.viewer_id)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semcast.air import ladder
-from semcast.air.control import ControlLayout, decode_control, encode_control
+from semcast.air import crc, ladder
+from semcast.air.control import CRC_KIND, ControlLayout, decode_control, encode_control
 from semcast.air.estimator import LinkEstimator
 from semcast.air.ladder import LADDER, Rung
 from semcast.air.pilots import pilot_symbols
@@ -100,9 +100,7 @@ def plan_grid(setup: SessionSetup) -> Grid:
     """
     scheme = find_scheme(setup.scheme)
     fields = [
-        field
-        for modality in scheme.modalities
-        for field in _RECEIVERS[modality].control_fields
+        field for modality in scheme.modalities for field in _RECEIVERS[modality].control_fields
     ]
     control = ControlLayout(tuple(fields)) if fields else None
     overhead = setup.pilots_per_frame + (control.num_symbols if control else 0)
@@ -119,7 +117,7 @@ def plan_grid(setup: SessionSetup) -> Grid:
     return Grid(
         scheme=scheme,
         control=control,
-        part_symbols={modality: share for modality in scheme.modalities},
+        part_symbols=dict.fromkeys(scheme.modalities, share),
         fixed_rung=fixed_rung,
     )
 
@@ -202,8 +200,8 @@ class LinkSender:
             key = block_key(setup.seed, sequence, Modality.CONTROL)
             samples = encode_control(values, self._grid.control, key)
             blocks.append(Block(Modality.CONTROL, samples))
-            payload_bits[Modality.CONTROL] = self._grid.control.payload_bits
-            information_bits += self._grid.control.information_bits
+            payload_bits[Modality.CONTROL] = self._grid.control.num_bits
+            information_bits += self._grid.control.num_bits + crc.length_bits(CRC_KIND)
         for modality, part in parts:
             payload_bits[modality] = part.payload_bits
             information_bits += part.payload_bits + part.crc_bits

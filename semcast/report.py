@@ -63,7 +63,7 @@ class Report(BaseModel):
     feedback_bits: int
 
     snr_db: float = Field(description="Requested Es/N0")
-    snr_db_measured: float | None = Field(description="By the emulator, over all symbols")
+    snr_db_measured: float | None = Field(description="By the emulator, over all symbols of frames that were not lost")
     snr_db_estimated: float | None = Field(description="By the receiver, at the last frame")
     blocks_by_modality: dict[str, int]
     crc_failures_by_modality: dict[str, int]
@@ -124,8 +124,9 @@ class ReportBuilder:
         self._crc_failed.update(receiver.crc_failed_modalities)
         self._information_bits += report.information_bits
         self._feedback_bits += report.feedback_bits
-        self._signal_energy += channel.signal_energy
-        self._noise_energy += channel.noise_energy
+        if not channel.block_lost:
+            self._signal_energy += channel.signal_energy
+            self._noise_energy += channel.noise_energy
         self._concealed += receiver.concealed
         for stage in (*report.stages, *receiver.stages):
             self._stages[stage.stage].append(stage.duration_ms)

@@ -132,4 +132,4 @@ def quantise_snr_db(snr_db: float) -> float:
     """The SNR as 8 bits of feedback carry it: multiples of 0.25 dB from -20 to 43.75 dB."""
     steps = round((snr_db - SNR_REPORT_MIN_DB) / SNR_REPORT_STEP_DB)
     last = 2**SNR_REPORT_BITS - 1
-    return SNR_REPORT_MIN_DB + SNR_REPORT_STEP_DB * min(max(steps, 0), last)
+    return float(SNR_REPORT_MIN_DB + SNR_REPORT_STEP_DB * min(max(steps, 0), last))

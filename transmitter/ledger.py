@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from semcast.link import SentFrame
 from semcast.metrics.psnr import psnr_db
+from semcast.rpc.messages import modality_to_proto
+from semcast.session import Modality
 from semcast.v1 import link_pb2, transmitter_pb2
 
 
@@ -131,8 +133,8 @@ class Ledger:
         return FinishedFrame(report, pair)
 
 
-def _counts(counts: dict[link_pb2.Modality, int]) -> list[transmitter_pb2.ModalityCount]:
+def _counts(counts: dict[Modality, int]) -> list[transmitter_pb2.ModalityCount]:
     return [
-        transmitter_pb2.ModalityCount(modality=modality, count=count)
+        transmitter_pb2.ModalityCount(modality=modality_to_proto(modality), count=count)
         for modality, count in counts.items()
     ]

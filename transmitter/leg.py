@@ -1,9 +1,13 @@
 """One link of a running session: frames in, radio frames out, and what comes back.
 
     offer ──► queue of 2 ──► wait for credit ──► encode (worker) ──► channel ──► feedback, telemetry
+                                                                                └──► deliver
 
-The credit is the feedback that the next frame depends on. When the stream breaks, the leg starts
-a new generation as soon as the services are back; frames in between are lost, nothing else.
+The credit is the feedback that the next frame depends on, and room for its report: what comes back
+is always read at once, and a slow taker of reports holds up encoding, not reading.
+
+When the stream breaks, the leg starts a new generation as soon as the services are back; frames in
+between are lost, nothing else.
 """
 
 from __future__ import annotations
@@ -33,10 +37,12 @@ from transmitter.plan import LegPlan
 logger = logging.getLogger(__name__)
 
 _QUEUE_FRAMES = 2
+_UNDELIVERED_REPORTS = 8
 _RETRY_S = 0.25
 _BROKEN = (grpc.aio.AioRpcError, asyncio.InvalidStateError)
 
 Result = TypeVar("Result")
+_Call = grpc.aio.StreamStreamCall[channel_pb2.RelayRequest, channel_pb2.RelayResponse]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,23 +127,25 @@ class Leg:
         call = self._stub.Relay()
         reader = asyncio.create_task(self._read(call, stream))
         writer = asyncio.create_task(self._write(call, stream))
+        deliverer = asyncio.create_task(self._deliver(stream))
+        tasks = (reader, writer, deliverer)
         try:
-            await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_EXCEPTION)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             if writer.done() and isinstance(writer.exception(), _BROKEN):
                 # Why it broke is in the call's status, which the reader gets.
                 await asyncio.wait({reader})
-            for task in (reader, writer):
+            for task in tasks:
                 if task.done():
                     task.result()
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error, "the channel emulator") from error
         finally:
             call.cancel()
-            writer.cancel()
-            reader.cancel()
-            await asyncio.gather(reader, writer, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _write(self, call: grpc.aio.StreamStreamCall, stream: _Stream) -> None:
+    async def _write(self, call: _Call, stream: _Stream) -> None:
         setup, link = self._plan.setup, stream.link
         await call.write(
             channel_pb2.RelayRequest(
@@ -155,11 +163,14 @@ class Leg:
             while not link.may_encode:
                 stream.fed_back.clear()
                 await stream.fed_back.wait()
+            await stream.room.acquire()
             start_s = time.monotonic()
+            # Without pacing, a frame counts as come in when the link takes it.
+            captured_s = frame.captured_s if self._paced else start_s
             sent = await self._on_worker(partial(link.encode, frame.rgb, frame.pts_us))
             encode_ms = 1e3 * (time.monotonic() - start_s)
             stages_ms = {"source": frame.source_ms, "encode": encode_ms}
-            stream.ledger.sent(sent, frame.rgb, frame.captured_s, stages_ms)
+            stream.ledger.sent(sent, frame.rgb, captured_s, stages_ms)
             if self._channel_changed:
                 self._channel_changed = False
                 await call.write(channel_pb2.RelayRequest(channel=self._channel))
@@ -168,7 +179,7 @@ class Leg:
         await call.done_writing()
         stream.all_sent = True
 
-    async def _read(self, call: grpc.aio.StreamStreamCall, stream: _Stream) -> None:
+    async def _read(self, call: _Call, stream: _Stream) -> None:
         ledger = stream.ledger
         try:
             async for response in call:
@@ -184,7 +195,7 @@ class Leg:
                     case "tap_frame":
                         ledger.tap(response.tap_frame)
                 for frame in ledger.finished(pictures=self._wants_pictures()):
-                    await self._on_finished(self.name, frame)
+                    stream.finished.put_nowait(frame)
         except asyncio.CancelledError:
             if call.done():
                 # grpc reports a call that the other end cancelled in this way.
@@ -192,6 +203,12 @@ class Leg:
             raise
         if not stream.all_sent:
             raise UnavailableError("The channel emulator ended the stream early.")
+        stream.finished.put_nowait(None)
+
+    async def _deliver(self, stream: _Stream) -> None:
+        while (frame := await stream.finished.get()) is not None:
+            await self._on_finished(self.name, frame)
+            stream.room.release()
 
     async def _on_worker(self, function: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._worker, function)
@@ -199,9 +216,11 @@ class Leg:
 
 @dataclass(slots=True)
 class _Stream:
-    """One generation's stream."""
+    """One generation's stream. room: for reports not delivered yet, which bounds `finished`."""
 
     link: LinkSender
     ledger: Ledger
     fed_back: asyncio.Event = field(default_factory=asyncio.Event)
+    finished: asyncio.Queue[FinishedFrame | None] = field(default_factory=asyncio.Queue)
+    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_UNDELIVERED_REPORTS))
     all_sent: bool = False

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from semcast.errors import InputError
 from semcast.link import plan_grid
+from semcast.rpc.messages import channel_model_from_proto
 from semcast.schemes import find_scheme, resolve_mcs, symbols_per_frame
 from semcast.session import ChannelModel, SessionSetup
 from semcast.v1 import link_pb2, transmitter_pb2
@@ -86,8 +87,4 @@ def check_channel(channel: link_pb2.ChannelSettings) -> None:
         raise InputError(
             f"SNR {channel.snr_db:g} dB is out of range: {SNR_MIN_DB:g} to {SNR_MAX_DB:g} dB."
         )
-    if channel.model not in list(ChannelModel):
-        raise InputError(
-            "The channel model is not set: choose "
-            f"{', '.join(model.label for model in ChannelModel)}."
-        )
+    channel_model_from_proto(channel.model)

@@ -7,8 +7,6 @@ import itertools
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
-import grpc
-import grpc.aio
 from prometheus_client import Gauge
 
 from semcast.errors import CapacityError, InputError, NotFoundError
@@ -36,9 +34,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
     def __init__(self, settings: TransmitterSettings) -> None:
         self._settings = settings
         ice_servers = parse_ice_servers(settings.ice_servers)
-        self._catalogue = Catalogue(
-            settings.clips, settings.max_upload_mb, settings.upload_hours
-        )
+        self._catalogue = Catalogue(settings.clips, settings.max_upload_mb, settings.upload_hours)
         self._webcams = Webcams(ice_servers)
         self._viewers = ViewerPeers(ice_servers)
         self._channel = open_channel(settings.channel_address, settings.client_tls)
@@ -73,7 +69,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
             await self._stop(session_id)
         await self._viewers.close_all()
         await self._webcams.close_all()
-        await self._channel.close()
+        await self._channel.close(grace=None)
         self._catalogue.close()
         self._worker.shutdown(wait=True, cancel_futures=True)
 
@@ -84,7 +80,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
     async def RunSession(
         self,
         request: transmitter_pb2.RunSessionRequest,
-        context: grpc.aio.ServicerContext,
+        context: object,
     ) -> AsyncIterator[transmitter_pb2.RunSessionResponse]:
         """Starts a session of any clip this process can read, and streams its events."""
         subscription = await self._start(
@@ -100,7 +96,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
     async def StartSession(
         self,
         request: transmitter_pb2.StartSessionRequest,
-        context: grpc.aio.ServicerContext,
+        context: object,
     ) -> transmitter_pb2.StartSessionResponse:
         """Starts a session that lives until it is stopped."""
         await self._start(request.spec, any_path=False, pictures=None)
@@ -149,7 +145,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
     async def UpdateSession(
         self,
         request: transmitter_pb2.UpdateSessionRequest,
-        context: grpc.aio.ServicerContext,
+        context: object,
     ) -> transmitter_pb2.UpdateSessionResponse:
         """New channel settings, from the next frame on."""
         session = self._find(request.session_id)
@@ -166,7 +162,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
     async def StopSession(
         self,
         request: transmitter_pb2.StopSessionRequest,
-        context: grpc.aio.ServicerContext,
+        context: object,
     ) -> transmitter_pb2.StopSessionResponse:
         """Stops and forgets a session."""
         self._find(request.session_id)
@@ -189,7 +185,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
     async def ListSessions(
         self,
         request: transmitter_pb2.ListSessionsRequest,
-        context: grpc.aio.ServicerContext,
+        context: object,
     ) -> transmitter_pb2.ListSessionsResponse:
         """All sessions, also those that have ended and were not stopped."""
         return transmitter_pb2.ListSessionsResponse(
@@ -202,7 +198,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
     async def WatchSession(
         self,
         request: transmitter_pb2.WatchSessionRequest,
-        context: grpc.aio.ServicerContext,
+        context: object,
     ) -> AsyncIterator[transmitter_pb2.WatchSessionResponse]:
         """Events of a session, beginning with its status."""
         session = self._find(request.session_id)
@@ -219,7 +215,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
             session.hub.unsubscribe(subscription)
 
     async def ListClips(
-        self, request: transmitter_pb2.ListClipsRequest, context: grpc.aio.ServicerContext
+        self, request: transmitter_pb2.ListClipsRequest, context: object
     ) -> transmitter_pb2.ListClipsResponse:
         """Everything that can be played."""
         clips = await asyncio.to_thread(self._catalogue.clips)
@@ -230,13 +226,13 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
     async def UploadClip(
         self,
         requests: AsyncIterator[transmitter_pb2.UploadClipRequest],
-        context: grpc.aio.ServicerContext,
+        context: object,
     ) -> transmitter_pb2.UploadClipResponse:
         """Takes in a file."""
         return transmitter_pb2.UploadClipResponse(clip=await self._catalogue.upload(requests))
 
     async def DeleteUpload(
-        self, request: transmitter_pb2.DeleteUploadRequest, context: grpc.aio.ServicerContext
+        self, request: transmitter_pb2.DeleteUploadRequest, context: object
     ) -> transmitter_pb2.DeleteUploadResponse:
         """Removes an upload."""
         self._catalogue.delete_upload(request.clip_id)
@@ -245,7 +241,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
     async def OpenViewer(
         self,
         request: transmitter_pb2.TransmitterServiceOpenViewerRequest,
-        context: grpc.aio.ServicerContext,
+        context: object,
     ) -> transmitter_pb2.TransmitterServiceOpenViewerResponse:
         """WHEP offer to answer: a preview of the source."""
         preview = self._find(request.session_id).preview
@@ -259,21 +255,21 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
     async def CloseViewer(
         self,
         request: transmitter_pb2.TransmitterServiceCloseViewerRequest,
-        context: grpc.aio.ServicerContext,
+        context: object,
     ) -> transmitter_pb2.TransmitterServiceCloseViewerResponse:
         """Ends a preview."""
         await self._viewers.close(request.viewer_id)
         return transmitter_pb2.TransmitterServiceCloseViewerResponse()
 
     async def OpenWebcam(
-        self, request: transmitter_pb2.OpenWebcamRequest, context: grpc.aio.ServicerContext
+        self, request: transmitter_pb2.OpenWebcamRequest, context: object
     ) -> transmitter_pb2.OpenWebcamResponse:
         """WHIP offer to answer."""
         webcam_id, answer_sdp = await self._webcams.open(request.offer_sdp)
         return transmitter_pb2.OpenWebcamResponse(webcam_id=webcam_id, answer_sdp=answer_sdp)
 
     async def CloseWebcam(
-        self, request: transmitter_pb2.CloseWebcamRequest, context: grpc.aio.ServicerContext
+        self, request: transmitter_pb2.CloseWebcamRequest, context: object
     ) -> transmitter_pb2.CloseWebcamResponse:
         """Ends a webcam."""
         await self._webcams.close(request.webcam_id)

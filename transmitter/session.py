@@ -49,9 +49,7 @@ class RunningSession:
     ) -> None:
         self.spec = spec
         self.hub = EventHub()
-        self.status = transmitter_pb2.SessionStatus(
-            state=transmitter_pb2.SESSION_STATE_CONNECTING
-        )
+        self.status = transmitter_pb2.SessionStatus(state=transmitter_pb2.SESSION_STATE_CONNECTING)
         self.preview: VideoPublisher | None = None
         if spec.paced:
             self.preview = VideoPublisher(
@@ -89,9 +87,7 @@ class RunningSession:
         except* SemcastError as errors:
             error = errors.exceptions[0]
             logger.warning("session %s failed: %s", self.spec.session_id, error)
-            await self._publish_status(
-                MAIN_LEG, transmitter_pb2.SESSION_STATE_FAILED, str(error)
-            )
+            await self._publish_status(MAIN_LEG, transmitter_pb2.SESSION_STATE_FAILED, str(error))
         else:
             await self._publish_status(MAIN_LEG, transmitter_pb2.SESSION_STATE_ENDED, "")
         finally:
@@ -107,9 +103,7 @@ class RunningSession:
         except SemcastError as error:
             if leg.name == MAIN_LEG:
                 raise
-            await self._publish_status(
-                leg.name, transmitter_pb2.SESSION_STATE_FAILED, str(error)
-            )
+            await self._publish_status(leg.name, transmitter_pb2.SESSION_STATE_FAILED, str(error))
 
     async def _feed(self) -> None:
         spec, loop = self.spec, asyncio.get_running_loop()

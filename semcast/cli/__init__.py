@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+# gRPC's C core prints notes of its own on stderr; errors here are one line of ours.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_SCHEME_HELP = "Scheme id, or a comma list of modalities."
+
 SERVICES = ("transmitter", "channel", "receiver", "console")
 
 
@@ -40,7 +42,9 @@ def options(
 @app.command()
 def demo(
     clip: Annotated[str, typer.Option(help="A clip to begin with.")] = "",
-    scheme: Annotated[str, typer.Option(help="Scheme id, or a comma list of modalities.")] = "lowres",
+    scheme: Annotated[
+        str, typer.Option(help="Scheme id, or a comma list of modalities.")
+    ] = "lowres",
     snr_db: Annotated[float, typer.Option(help="Es/N0 to begin with, dB.")] = 10.0,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page.")] = 8080,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
@@ -51,15 +55,15 @@ def demo(
     """Start everything on this machine and print the URL."""
     from semcast.cli.demo import run_demo
 
-    run_demo(
-        clip=clip, scheme=scheme, snr_db=snr_db, port=port, browser=browser, seconds=seconds
-    )
+    run_demo(clip=clip, scheme=scheme, snr_db=snr_db, port=port, browser=browser, seconds=seconds)
 
 
 @app.command()
 def send(
     clip: Annotated[str, typer.Argument(help="A file, a folder of pictures, or sample:NAME.")],
-    scheme: Annotated[str, typer.Option(help="Scheme id, or a comma list of modalities.")] = "lowres",
+    scheme: Annotated[
+        str, typer.Option(help="Scheme id, or a comma list of modalities.")
+    ] = "lowres",
     snr_db: Annotated[float, typer.Option(help="Es/N0, dB.")] = 10.0,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Received video (.mp4).")
@@ -94,6 +98,7 @@ def send(
     from semcast.cli.send import Outputs
     from semcast.cli.send import send as run_send
     from semcast.errors import InputError
+    from semcast.rpc.messages import channel_model_to_proto
     from semcast.session import ChannelModel
     from semcast.v1 import link_pb2, transmitter_pb2
     from transmitter.sources import parse_size
@@ -120,7 +125,9 @@ def send(
         max_frames=frames or 0,
         measurement_tap=True,
         feedback_delay_frames=feedback_delay,
-        channel=link_pb2.ChannelSettings(snr_db=snr_db, model=int(models[channel]), seed=seed),
+        channel=link_pb2.ChannelSettings(
+            snr_db=snr_db, model=channel_model_to_proto(models[channel]), seed=seed
+        ),
     )
     run_send(spec, Outputs(output, report, frames_out, record), in_process=in_process)
 
@@ -176,4 +183,6 @@ def models(
     elif action == "pull":
         pull_model(name)
     else:
-        raise InputError(f"Unknown action '{action}': use 'semcast models' or 'semcast models pull NAME'.")
+        raise InputError(
+            f"Unknown action '{action}': use 'semcast models' or 'semcast models pull NAME'."
+        )

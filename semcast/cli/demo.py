@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 import webbrowser
+from collections.abc import Coroutine
 
 import httpx
 from rich.console import Console
@@ -33,9 +34,7 @@ def run_demo(
 
     find_scheme(scheme)
     if not SNR_MIN_DB <= snr_db <= SNR_MAX_DB:
-        raise InputError(
-            f"SNR {snr_db:g} dB is out of range: {SNR_MIN_DB:g} to {SNR_MAX_DB:g} dB."
-        )
+        raise InputError(f"SNR {snr_db:g} dB is out of range: {SNR_MIN_DB:g} to {SNR_MAX_DB:g} dB.")
     clip = clip or _DEFAULT_CLIP
     probe_clip(clip)
     # Taken and let go, so that a port in use is told before the services start.
@@ -95,17 +94,16 @@ async def _start(services: LocalServices) -> LocalServices:
 
 
 async def _unless_stopped(
-    start: asyncio.Future[LocalServices] | object, stop: asyncio.Event
+    start: Coroutine[None, None, LocalServices], stop: asyncio.Event
 ) -> LocalServices | None:
-    starting = asyncio.ensure_future(start)  # type: ignore[arg-type]
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    starting = asyncio.create_task(start)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if starting.done():
-        result: LocalServices = starting.result()
-        return result
+        return starting.result()
     starting.cancel()
-    await asyncio.wait({starting})
+    await asyncio.wait((starting,))
     return None
 
 
@@ -124,9 +122,7 @@ async def _wait_for_page(client: httpx.AsyncClient, page: ServiceProcess) -> Non
     raise UnavailableError("The console was not ready within 30 s.")
 
 
-async def _start_session(
-    client: httpx.AsyncClient, clip: str, scheme: str, snr_db: float
-) -> None:
+async def _start_session(client: httpx.AsyncClient, clip: str, scheme: str, snr_db: float) -> None:
     """Starts the first session as the page would."""
     clips = (await client.get("api/v1/clips")).json()["clips"]
     clip_id = clip if clip.startswith("sample:") else clips[0]["id"]

@@ -1,4 +1,4 @@
-"""`semcast doctor`: what this machine can run, a line each, with what to do where something lacks."""
+"""`semcast doctor`: what this machine can run, a line each."""
 
 from __future__ import annotations
 

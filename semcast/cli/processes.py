@@ -87,7 +87,7 @@ class ServiceProcess:
                 f"The {self.service} was not ready within {timeout_s:g} s."
             ) from None
         finally:
-            await channel.close()
+            await channel.close(grace=None)
 
     def stop(self) -> None:
         """Asks it to end, waits, and kills it if it does not."""

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc.aio
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -81,9 +80,7 @@ def send(spec: transmitter_pb2.SessionSpec, outputs: Outputs, *, in_process: boo
     return report
 
 
-def _in_process_items(
-    spec: transmitter_pb2.SessionSpec, record_dir: Path | None
-) -> Iterator[Item]:
+def _in_process_items(spec: transmitter_pb2.SessionSpec, record_dir: Path | None) -> Iterator[Item]:
     for finished in run_in_process(spec, record_dir):
         yield finished.report
         if finished.pair is not None:
@@ -99,8 +96,7 @@ async def _grpc_items(
             stub = transmitter_pb2_grpc.TransmitterServiceStub(channel)
             request = transmitter_pb2.RunSessionRequest(spec=spec, include_frames=True)
             with rpc_errors("the transmitter"):
-                call: grpc.aio.UnaryStreamCall = stub.RunSession(request)
-                async for response in call:
+                async for response in stub.RunSession(request):
                     event = response.event
                     match event.WhichOneof("event"):
                         case "frame":
@@ -188,7 +184,8 @@ def _progress(console: Console) -> Progress:
 
 
 def _summary(report: Report) -> Table:
-    table = Table(title=f"{report.scheme} at {report.snr_db:g} dB: {report.clip}", title_justify="left")
+    title = f"{report.scheme} at {report.snr_db:g} dB: {Path(report.clip).name}"
+    table = Table(title=title, title_justify="left")
     table.add_column("what")
     table.add_column("value", justify="right")
     concealed = f"{report.frames_concealed} of {report.frames_sent}"
@@ -197,16 +194,24 @@ def _summary(report: Report) -> Table:
         ("symbols a frame", f"{report.symbols / report.frames_sent:.0f}"),
         ("CBR (payload)", f"{report.cbr:.3g} ({report.cbr_payload:.3g})"),
         ("bits a pixel", f"{report.bpp:.3g}"),
-        ("SNR measured / estimated", f"{_db(report.snr_db_measured)} / {_db(report.snr_db_estimated)}"),
-        ("blocks lost", f"{sum(report.crc_failures_by_modality.values())} of "
-         f"{sum(report.blocks_by_modality.values())}"),
+        ("SNR measured", _db(report.snr_db_measured)),
+        ("SNR estimated", _db(report.snr_db_estimated)),
+        (
+            "blocks lost",
+            f"{sum(report.crc_failures_by_modality.values())} of "
+            f"{sum(report.blocks_by_modality.values())}",
+        ),
         ("PSNR", _db(report.psnr_db)),
         ("SSIM", "-" if report.ssim is None else f"{report.ssim:.3f}"),
-        ("LPIPS (SqueezeNet, Caffe)", "-" if report.lpips_squeeze_caffe is None
-         else f"{report.lpips_squeeze_caffe:.3f}"),
+        (
+            "LPIPS (SqueezeNet, Caffe)",
+            "-" if report.lpips_squeeze_caffe is None else f"{report.lpips_squeeze_caffe:.3f}",
+        ),
         ("latency p50 / p95", f"{_ms(report.latency_ms_p50)} / {_ms(report.latency_ms_p95)}"),
-        ("realtime factor", "-" if report.realtime_factor is None
-         else f"{report.realtime_factor:.2f}"),
+        (
+            "realtime factor",
+            "-" if report.realtime_factor is None else f"{report.realtime_factor:.2f}",
+        ),
     ]
     for name, value in rows:
         table.add_row(name, value)

@@ -17,6 +17,7 @@ from semcast.air import crc, digital
 from semcast.air.control import ControlField
 from semcast.air.ladder import Rung
 from semcast.codecs import lowres
+from semcast.codecs.errors import CorruptPayloadError
 from semcast.parts import ReceivedPart, References, SentPart, block_key
 from semcast.session import Modality, SessionSetup
 
@@ -24,7 +25,7 @@ INTRA_PERIOD_FRAMES = 128
 
 
 def geometry(setup: SessionSetup, num_symbols: int) -> lowres.LowresGeometry:
-    """Size of the tiny frame, from set-up numbers alone: as for one bit a symbol (the 2 dB rung)."""
+    """Size of the tiny frame, from set-up numbers alone: one bit a symbol assumed."""
     return lowres.geometry_for(setup.width, setup.height, num_symbols)
 
 
@@ -103,7 +104,7 @@ class LowresReceiver:
             return ReceivedPart(None, expected=True, ok=False, resent=None)
         try:
             state = lowres.decode(block.payload, reference, self._geometry)
-        except lowres.CorruptPayloadError:
+        except CorruptPayloadError:
             return ReceivedPart(None, expected=True, ok=False, resent=None)
         self._references.add(sequence, state)
         return ReceivedPart(state.rgb, expected=True, ok=True, resent=block.resent)

@@ -65,7 +65,10 @@ def host_refusal(host_header: str, settings: ConsoleSettings) -> Refusal | None:
     """Refuses, on loopback, a Host that is not this machine."""
     if not is_loopback(settings.host):
         return None
-    hostname = urlsplit(f"//{host_header}").hostname or ""
+    try:
+        hostname = urlsplit(f"//{host_header}").hostname or ""
+    except ValueError:
+        hostname = ""
     if is_loopback(hostname) or hostname == settings.host:
         return None
     return Refusal(
@@ -84,7 +87,10 @@ def origin_refusal(
     foreign = Refusal(403, "A page of another site may not control this console.")
     if fetch_site is not None and fetch_site not in ("same-origin", "none"):
         return foreign
-    if origin is not None and urlsplit(origin).netloc.lower() != host_header.lower():
+    if origin is not None and origin.lower() not in (
+        f"http://{host_header}".lower(),
+        f"https://{host_header}".lower(),
+    ):
         return foreign
     return None
 

@@ -219,12 +219,14 @@ class SessionKeeper:
 
     async def _keep_running(self, session: Session) -> None:
         step = Step(Action.WATCH, 0.0)
+        starts = session.starts
         while step.action is not Action.FINISH:
             await self._pause(step.wait_s)
             if step.action is Action.WATCH:
+                starts = session.starts
                 step = await self._watch(session)
             else:
-                step = await self._start_again(session)
+                step = await self._start_again(session, starts)
 
     async def _watch(self, session: Session) -> Step:
         starts = session.starts
@@ -248,8 +250,12 @@ class SessionKeeper:
                 self._set_state(session, SESSION_STATE_CONNECTING, str(failure or ""))
             return step
 
-    async def _start_again(self, session: Session) -> Step:
+    async def _start_again(self, session: Session, starts: int) -> Step:
+        """starts: how often it had been started when it was found lost."""
         async with session.lock:
+            if session.starts != starts:
+                # `change` has started it since.
+                return Step(Action.WATCH, 0.0)
             try:
                 await self._backend.start_session(session.desired)
             except SemcastError as error:

@@ -163,7 +163,7 @@ export class Controls {
   // What follows from other controls.
   #refresh() {
     const clip = this.clips.find(({ id }) => id === $("clip").value);
-    $("clip-hint").textContent = clip ? clipHint(clip) : "";
+    $("clip-hint").textContent = $("clip-hint").title = clip ? clipHint(clip) : "";
     const scheme = this.options?.schemes.find(({ id }) => id === $("scheme").value);
     $("cbr").placeholder = scheme ? cbrText(scheme.default_cbr) : "";
     $("cbr-slider").value = String(Math.log10(this.#cbr() ?? scheme?.default_cbr ?? 0.01));

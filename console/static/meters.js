@@ -63,7 +63,8 @@ export class LegMeter {
 
 function frameRate(frames) {
   const span = frames.at(-1).at - frames[0].at;
-  return span > 400 ? (1000 * (frames.length - 1)) / span : null;
+  // Frames that waited somewhere come in a bunch: a rate needs a while.
+  return span > 1500 ? (1000 * (frames.length - 1)) / span : null;
 }
 
 // Of the mean squared error, as the report counts it; not the mean of the decibels.

@@ -8,6 +8,7 @@ const RETRY_FIRST_MS = 250;
 const RETRY_LAST_MS = 4000;
 const CHECK_MS = 400;
 const SUSPECT_MS = 900;
+const FIRST_FRAME_MS = 5000;
 
 export class WhepPlayer {
   // onState("connecting" | "playing" | "waiting", sentence)
@@ -80,7 +81,7 @@ export class WhepPlayer {
       this.location = location;
       await connection.setRemoteDescription({ type: "answer", sdp: answer });
       this.framesReceived = 0;
-      this.deadline = performance.now() + Math.max(this.freezeMs, 3000);
+      this.deadline = performance.now() + Math.max(this.freezeMs, FIRST_FRAME_MS);
     } catch (error) {
       if (isCurrent()) this.#retry(error.message);
     }

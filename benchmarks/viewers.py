@@ -143,7 +143,7 @@ async def measure(
         offer = await ask({"do": "offer"}, True)
         _, answer = await viewers.answer(offer["sdp"], publisher)
         await ask({"do": "answer", "sdp": answer}, False)
-    while publisher.stats.viewers < num_viewers:
+    while publisher.stats.viewers < num_viewers:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     join_cpu_s = time.process_time() - cpu_before_s
     await asyncio.sleep(4.0)  # warm-up: join IDRs, first RTCP reports

@@ -148,7 +148,7 @@ class FanoutSender(RTCRtpSender):
         try:
             self._source.play(self._send_unit)
         except MediaStreamError:
-            logger.debug("the publisher closed before its viewer was connected")
+            self._source.stop()  # the publisher closed while this viewer connected
 
     async def stop(self) -> None:
         """Ends sending for good, with a BYE."""

@@ -33,20 +33,17 @@ class Peer:
     Args:
         ice_servers: STUN and TURN servers.
         on_closed: called once on the event loop when the peer has ended.
-        connect_timeout_s: how long the connection may take to come up.
     """
 
     def __init__(
         self,
         ice_servers: list[RTCIceServer],
         on_closed: Callable[["Peer"], None],
-        connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
         self.id = uuid.uuid4().hex
         # An empty list, not None: None would mean a public STUN server.
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=list(ice_servers)))
         self._on_closed = on_closed
-        self._connect_timeout_s = connect_timeout_s
         self._connect_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -75,7 +72,7 @@ class Peer:
             raise
         loop = asyncio.get_running_loop()
         if self.connection.connectionState != "connected":
-            self._connect_timer = loop.call_later(self._connect_timeout_s, self._give_up)
+            self._connect_timer = loop.call_later(CONNECT_TIMEOUT_S, self._give_up)
         if offer.mdns_candidates:
             self.spawn(self._add_mdns_candidates(offer))
         return self.connection.localDescription.sdp
@@ -118,7 +115,7 @@ class Peer:
             self.close_soon()
 
     def _give_up(self) -> None:
-        logger.info("peer %s did not connect in %g s", self.id, self._connect_timeout_s)
+        logger.info("peer %s did not connect in %g s", self.id, CONNECT_TIMEOUT_S)
         self.close_soon()
 
     async def _add_mdns_candidates(self, offer: VideoOffer) -> None:

@@ -200,8 +200,7 @@ class VideoPublisher:
             self._closed = True
             self._changed.notify()
         await asyncio.to_thread(self._worker.join)
-        for track in list(self._tracks):
-            track.stop()
+        self._end_tracks()
 
     # On the event loop, called by the tracks.
 
@@ -231,6 +230,10 @@ class VideoPublisher:
             self._idr_request = max(self._idr_request, request)
             self._changed.notify()
 
+    def _end_tracks(self) -> None:
+        for track in list(self._tracks):
+            track.stop()
+
     def _deliver(self, unit: AccessUnit) -> None:
         for track in list(self._tracks):  # a track may leave while it is served
             track.offer(unit)
@@ -240,7 +243,12 @@ class VideoPublisher:
     def _run(self) -> None:
         while (work := self._next_work()) is not None:
             picture, time_us, idr = work
-            unit = self._encoder.encode(picture.rgb, time_us=time_us, idr=idr)
+            try:
+                unit = self._encoder.encode(picture.rgb, time_us=time_us, idr=idr)
+            except av.FFmpegError:
+                logger.exception("the H.264 encoder failed; its viewers are disconnected")
+                self._fail()
+                return
             with self._changed:
                 self._bytes_encoded += unit.packet.size
                 self._idrs += unit.is_idr
@@ -248,6 +256,12 @@ class VideoPublisher:
             if not post(self._loop, self._deliver, unit):
                 logger.info("event loop is closed; the video publisher stops")
                 return
+
+    def _fail(self) -> None:
+        with self._changed:
+            self._closed = True
+        assert self._loop is not None  # as in `_run`
+        post(self._loop, self._end_tracks)
 
     def _next_work(self) -> tuple[_Picture, int, bool] | None:
         """Waits for the next picture to encode, its output time, and whether it is an IDR."""

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import functools
 import logging
+import os
 import socket
 import struct
 import sys
@@ -50,10 +51,11 @@ class BatchSocket:
     def __init__(self, transport: asyncio.DatagramTransport) -> None:
         self.transport = transport
         shared = transport.get_extra_info("socket")
+        self._socket: socket.socket | None = None
         # A relay has no socket of its own: its packets leave wrapped, one by one.
-        self._socket: socket.socket | None = (
-            shared.dup() if sys.platform == "linux" and shared is not None else None
-        )
+        if sys.platform == "linux" and shared is not None:
+            self._socket = socket.socket(fileno=os.dup(shared.fileno()))
+            self._socket.setblocking(False)
 
     def send(self, packets: Sequence[bytes], address: tuple[str, int]) -> None:
         """Sends all packets to `address`; never waits."""

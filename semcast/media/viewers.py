@@ -53,9 +53,9 @@ class ViewerPeers:
             raise CapacityError(
                 f"{self._max_viewers} viewers are watching already; try again when one has left."
             )
-        peer = Peer(self._ice_servers, on_closed=lambda peer: self._forget(peer))
-        self._peers[peer.id] = peer
         track = publisher.track()
+        peer = Peer(self._ice_servers, on_closed=self._forget)
+        self._peers[peer.id] = peer
         transceiver = peer.connection.addTransceiver(track, direction="sendonly")
         FanoutSender.take_over(transceiver, track)
         _accept_h264_only(transceiver)
@@ -74,9 +74,6 @@ class ViewerPeers:
 
     def _forget(self, peer: Peer) -> None:
         self._peers.pop(peer.id, None)
-        for sender in peer.connection.getSenders():
-            if sender.track is not None:
-                sender.track.stop()  # a peer that never connected did not start its sender
 
 
 def _accept_h264_only(transceiver: RTCRtpTransceiver) -> None:

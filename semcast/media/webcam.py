@@ -87,7 +87,8 @@ class WebcamIngest:
             on_frame: called with RGB [height, width, 3] uint8 and the time in microseconds since
                 the first picture, on a thread of the ingest, one call at a time. The size may
                 change from one call to the next: browsers adapt it.
-            on_closed: called on the event loop when the webcam has gone, whoever ended it.
+            on_closed: called on the event loop when a webcam that was answered has gone, whoever
+                ended it.
 
         Returns:
             webcam id (for `close`) and SDP answer.
@@ -102,9 +103,11 @@ class WebcamIngest:
                 f"{self._max_webcams} webcams are connected already; disconnect one first."
             )
 
+        answered = False
+
         def forget(peer: Peer) -> None:
             self._forget(peer)
-            if on_closed is not None:
+            if on_closed is not None and answered:
                 on_closed()
 
         peer = Peer(self._ice_servers, on_closed=forget)
@@ -123,7 +126,9 @@ class WebcamIngest:
                     transceiver.direction = "inactive"
 
         peer.connection.on("track", receive)
-        return peer.id, await peer.answer(offer, prepare=leave_audio_out)
+        answer_sdp = await peer.answer(offer, prepare=leave_audio_out)
+        answered = True
+        return peer.id, answer_sdp
 
     async def close(self, webcam_id: str) -> None:
         """Ends one webcam; one that is gone already is no error."""

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import http.server
-import json
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -192,7 +191,8 @@ async def test_browser_shows_the_moving_picture(page, site, publisher, source) -
     assert psnr_db(first, second) < 30
     stats = await page.evaluate("inbound()")
     assert stats["codec"]["mimeType"] == "video/H264"
-    print(json.dumps(stats["rtp"], indent=1))
+    assert stats["rtp"]["framesDropped"] == 0
+    assert "playout-delay" in await page.evaluate("pc.remoteDescription.sdp")
 
 
 async def test_browser_shows_the_last_picture_of_a_paused_stream(page, site, publisher) -> None:

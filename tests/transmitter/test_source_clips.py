@@ -174,6 +174,16 @@ def test_rotation_metadata(
     assert corners(first(path, *size)) == seen
 
 
+def test_rendering_leaves_no_cycle_behind(tmp_path: Path) -> None:
+    """A frame goes when its last user lets go, not when the garbage collector comes round."""
+    path = write_video(tmp_path / "turned.mp4", [quadrants()] * 3, rotation_deg=90)
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+    before = sys.getrefcount(frame)
+    render_frame(frame, 32, 32)
+    assert sys.getrefcount(frame) == before
+
+
 # --- colour --------------------------------------------------------------------------------------
 
 LIMITED, FULL = 1, 2

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from numpy.typing import NDArray
 
 Pixel = TypeVar("Pixel", np.uint8, np.uint16)
@@ -63,7 +64,10 @@ def orientation_from_matrix(matrix: bytes) -> Orientation:
 
 def frame_orientation(frame: av.VideoFrame) -> Orientation:
     """The orientation a decoded frame carries; upright if it carries none."""
-    side_data: Any = frame.side_data  # PyAV's stubs know of motion vectors only
+    # Not frame.side_data: that ties frame and container into a cycle, and frames, megabytes each,
+    # would pile up until the garbage collector happens to run.
+    open_side_data: Any = SideDataContainer  # PyAV's stubs leave out the argument
+    side_data = open_side_data(frame)
     if _DISPLAY_MATRIX not in side_data:
         return UPRIGHT
     return orientation_from_matrix(bytes(side_data[_DISPLAY_MATRIX]))

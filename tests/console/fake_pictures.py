@@ -21,6 +21,7 @@ from console.server import serve
 from console.settings import ConsoleSettings
 from semcast.media.publisher import VideoPublisher
 from semcast.media.viewers import ViewerPeers
+from semcast.media.webcam import WebcamIngest
 
 FPS = 8
 SIZE_PX = 256
@@ -32,6 +33,8 @@ class MovingPictures:
     def __init__(self, frames: list[NDArray[np.uint8]] | None = None) -> None:
         self._frames = frames or list(invented_frames(64))
         self._peers = ViewerPeers()
+        self._webcams = WebcamIngest([])
+        self.webcam_frames = 0
         self._publishers: dict[str, VideoPublisher] = {}
         self._task: asyncio.Task[None] | None = None
         self.snr_db = 10.0
@@ -43,10 +46,18 @@ class MovingPictures:
             self._publishers[leg] = VideoPublisher(width=SIZE_PX, height=SIZE_PX, fps=FPS)
         return await self._peers.answer(offer_sdp, self._publishers[leg])
 
+    async def answer_webcam(self, offer_sdp: str) -> tuple[str, str]:
+        def on_frame(rgb: NDArray[np.uint8], time_us: int) -> None:
+            self.webcam_frames += 1
+
+        return await self._webcams.answer(offer_sdp, on_frame, lambda: None)
+
     async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+        await self._peers.close_all()
+        await self._webcams.close_all()
         for publisher in self._publishers.values():
             await publisher.close()
         self._publishers.clear()

@@ -32,9 +32,11 @@ ANSWER_SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=fake\r\nt=0 0\r\n"
 
 
 class Pictures(Protocol):
-    """Answers WHEP offers with video of one leg ("source", "main" or "baseline")."""
+    """Answers WHEP offers with video of one leg ("source", "main" or "baseline"), and WHIP's."""
 
     async def answer(self, leg: str, offer_sdp: str) -> tuple[str, str]: ...
+
+    async def answer_webcam(self, offer_sdp: str) -> tuple[str, str]: ...
 
     async def close(self) -> None: ...
 
@@ -184,9 +186,11 @@ class FakeTransmitter(TransmitterServiceServicer):
         return transmitter_pb2.TransmitterServiceCloseViewerResponse()
 
     async def OpenWebcam(self, request: Any, context: Any) -> Any:
-        webcam_id = f"cam{next(self._ids)}"
+        webcam_id, answer_sdp = f"cam{next(self._ids)}", ANSWER_SDP
+        if self._pictures is not None:
+            webcam_id, answer_sdp = await self._pictures.answer_webcam(request.offer_sdp)
         self.webcams.add(webcam_id)
-        return transmitter_pb2.OpenWebcamResponse(webcam_id=webcam_id, answer_sdp=ANSWER_SDP)
+        return transmitter_pb2.OpenWebcamResponse(webcam_id=webcam_id, answer_sdp=answer_sdp)
 
     async def CloseWebcam(self, request: Any, context: Any) -> Any:
         if request.webcam_id not in self.webcams:

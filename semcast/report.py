@@ -63,7 +63,7 @@ class Report(BaseModel):
     feedback_bits: int
 
     snr_db: float = Field(description="Requested Es/N0")
-    snr_db_measured: float | None = Field(description="By the emulator, over all symbols of frames that were not lost")
+    snr_db_measured: float | None = Field(description="By the emulator, over frames not lost")
     snr_db_estimated: float | None = Field(description="By the receiver, at the last frame")
     blocks_by_modality: dict[str, int]
     crc_failures_by_modality: dict[str, int]

@@ -83,13 +83,15 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
         context: object,
     ) -> AsyncIterator[transmitter_pb2.RunSessionResponse]:
         """Starts a session of any clip this process can read, and streams its events."""
-        subscription = await self._start(
+        session, subscription = await self._start(
             request.spec, any_path=True, pictures=request.include_frames
         )
         assert subscription is not None
         try:
             async for event in subscription:
                 yield transmitter_pb2.RunSessionResponse(event=event)
+            if session.failure is not None:
+                raise session.failure
         finally:
             await self._stop(request.spec.session_id)
 
@@ -104,7 +106,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
 
     async def _start(
         self, spec: transmitter_pb2.SessionSpec, *, any_path: bool, pictures: bool | None
-    ) -> Subscription | None:
+    ) -> tuple[RunningSession, Subscription | None]:
         plans = plan_legs(spec)
         source = await asyncio.to_thread(self._open_source, spec, any_path)
         if spec.session_id in self._sessions:
@@ -124,7 +126,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
             subscription = session.hub.subscribe(lossless=True, pictures=pictures)
         task = asyncio.create_task(session.run())
         self._sessions[spec.session_id] = (session, task)
-        return subscription
+        return session, subscription
 
     def _open_source(self, spec: transmitter_pb2.SessionSpec, any_path: bool) -> FrameSource:
         fps, width, height = spec.frames_per_second, spec.width_px, spec.height_px

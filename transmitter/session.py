@@ -50,6 +50,7 @@ class RunningSession:
         self.spec = spec
         self.hub = EventHub()
         self.status = transmitter_pb2.SessionStatus(state=transmitter_pb2.SESSION_STATE_CONNECTING)
+        self.failure: SemcastError | None = None
         self.preview: VideoPublisher | None = None
         if spec.paced:
             self.preview = VideoPublisher(
@@ -85,7 +86,8 @@ class RunningSession:
                 for leg in self._legs:
                     group.create_task(self._run_leg(leg))
         except* SemcastError as errors:
-            error = errors.exceptions[0]
+            error = _first_leaf(errors)
+            self.failure = error
             logger.warning("session %s failed: %s", self.spec.session_id, error)
             await self._publish_status(MAIN_LEG, transmitter_pb2.SESSION_STATE_FAILED, str(error))
         else:
@@ -156,6 +158,11 @@ class RunningSession:
         if leg_name == MAIN_LEG:
             self.status = status
         await self.hub.publish(transmitter_pb2.SessionEvent(leg=leg_name, status=status))
+
+
+def _first_leaf(errors: BaseExceptionGroup[SemcastError]) -> SemcastError:
+    first = errors.exceptions[0]
+    return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _take(frames: Iterator[SourceFrame | None]) -> tuple[bool, SourceFrame | None]:

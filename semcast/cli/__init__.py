@@ -6,7 +6,7 @@ import os
 import sys
 
 # gRPC's C core prints notes of its own on stderr; errors here are one line of ours.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def main() -> None:

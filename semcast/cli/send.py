@@ -18,7 +18,7 @@ from rich.table import Table
 from semcast.cli.in_process import pictures, run_in_process
 from semcast.cli.processes import LocalServices
 from semcast.cli.video_file import VideoFile
-from semcast.errors import InputError, UnavailableError
+from semcast.errors import InputError
 from semcast.metrics.quality import QualityMeter
 from semcast.report import Report, ReportBuilder
 from semcast.rpc.client import open_channel, rpc_errors
@@ -103,13 +103,6 @@ async def _grpc_items(
                             yield event.frame
                         case "frames":
                             yield event.frames
-                        case "status":
-                            _raise_if_failed(event.status)
-
-
-def _raise_if_failed(status: transmitter_pb2.SessionStatus) -> None:
-    if status.state == transmitter_pb2.SESSION_STATE_FAILED:
-        raise UnavailableError(status.detail)
 
 
 class _Gathering:

@@ -64,7 +64,8 @@ class VideoSender:
         """One access unit, or nothing where the rate is spent."""
         access_unit = self._access_unit(rgb, sequence)
         rate = self._encoder.rate
-        padding_bits = int(rate.padding())
+        # Credit is saved up for an IDR that is due, and padded away otherwise.
+        padding_bits = 0 if self._idr_wanted else int(rate.padding())
         data = np.unpackbits(np.frombuffer(access_unit, np.uint8))
         symbols = digital.num_symbols(len(data) + padding_bits, rung)
         units = min(-(-symbols // self._unit_symbols), _MAX_UNITS)

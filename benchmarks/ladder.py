@@ -34,7 +34,7 @@ RESULT = Path(__file__).parent / "results" / "ladder.json"
 def block_error_rate(
     rung: Rung, num_bits: int, snr_db: float, num_blocks: int, rng: np.random.Generator
 ) -> float:
-    """Fraction of blocks lost; gives up early, once 60 are lost."""
+    """Fraction of blocks lost; stops early, once 40 are lost, or none of the first 600."""
     size = num_symbols(num_bits, rung)
     noise_var = 10.0 ** (-snr_db / 10.0)
     lost = 0
@@ -45,7 +45,7 @@ def block_error_rate(
         block = decode_block(received, noise_var, rung, num_bits, key=i)
         if block.payload is None or not np.array_equal(block.payload, payload):
             lost += 1
-        if lost == 60:
+        if lost == 40 or (lost == 0 and i == 599):
             return lost / (i + 1)
     return lost / num_blocks
 
@@ -54,7 +54,7 @@ def threshold(
     rung: Rung, num_bits: int, num_blocks: int, rng: np.random.Generator
 ) -> tuple[float, dict[str, float]]:
     """(Es/N0 in dB at an error rate of 1 %, the curve it was read from)."""
-    snr_db = math.ceil(4.0 * (rung.min_snr_db + 1.0)) / 4.0
+    snr_db = math.ceil(4.0 * (rung.min_snr_db + 0.25)) / 4.0
     curve: dict[str, float] = {}
     above: tuple[float, float] | None = None
     while True:
@@ -62,12 +62,12 @@ def threshold(
         curve[f"{snr_db:.2f}"] = rate
         if rate > TARGET and above is not None:
             high_db, high_rate = above
-            # No error seen: as if half of one had been.
-            low_log, high_log = math.log(rate), math.log(max(high_rate, 0.5 / num_blocks))
+            # None lost of 600: as if one of 1000 had been.
+            low_log, high_log = math.log(rate), math.log(max(high_rate, 0.001))
             share = (math.log(TARGET) - low_log) / (high_log - low_log)
             return snr_db + share * (high_db - snr_db), curve
         if rate > TARGET:
-            snr_db += 3.0
+            snr_db += 1.0
             continue
         above = (snr_db, rate)
         snr_db -= STEP_DB

@@ -219,24 +219,35 @@ def _block_scale(
 ) -> float:
     """Amplitude by which the sender scaled a block to unit power, estimated blindly.
 
-    4-QAM has constant modulus: the scale is 1. For 16- and 64-QAM the scale is 1 +- a few per cent;
-    it is found by expectation maximisation, with the prior spread a random block of S symbols has:
-    mean power of S points varies by sqrt((E|x|^4 - 1) / S), the scale by half of that.
+    4-QAM has constant modulus: the scale is 1. For 16- and 64-QAM it is 1 within a few per cent:
+    the mean power of S random points varies by sqrt((E|x|^4 - 1) / S), the scale by half of that.
+    With that spread as prior, the most probable of nine scales is taken and refined by expectation
+    maximisation. Below about a dozen symbols the scale is ambiguous and costs several dB.
     """
     if bits_per_symbol == 2:
         return 1.0
-    levels = np.unique(qam.points(bits_per_symbol).real).astype(np.float64)
+    constellation = qam.points(bits_per_symbol).astype(np.complex128)
+    levels = np.unique(constellation.real)
     received = np.concatenate([samples.real, samples.imag]).astype(np.float64)
-    kurtosis = float(np.mean(np.abs(qam.points(bits_per_symbol)).astype(np.float64) ** 4))
-    prior_var = (kurtosis - 1.0) / (4.0 * samples.size)
+    prior_var = (float(np.mean(np.abs(constellation) ** 4)) - 1.0) / (4.0 * samples.size)
+
+    def soft_decisions(scale: float) -> tuple[NDArray[np.float64], float]:
+        """(probability of each level [2S, levels], log-likelihood of the scale with its prior)."""
+        exponent = -((received[:, None] - scale * levels) ** 2) / noise_var
+        largest = exponent.max(axis=1, keepdims=True)
+        weight = np.exp(exponent - largest)
+        total = weight.sum(axis=1, keepdims=True)
+        log_likelihood = float(np.sum(largest) + np.sum(np.log(total)))
+        return weight / total, log_likelihood - (scale - 1.0) ** 2 / (2.0 * prior_var)
+
+    spread = float(np.sqrt(prior_var))
+    scales = [max(1.0 + step * spread, 0.5) for step in np.linspace(-2.5, 2.5, 9)]
+    scale: float = max(scales, key=lambda candidate: soft_decisions(candidate)[1])
     prior_weight = noise_var / (2.0 * prior_var)
-    scale = 1.0
-    for _ in range(6):
-        distance = (received[:, None] - scale * levels) ** 2 / noise_var
-        weight = np.exp(distance.min(axis=1, keepdims=True) - distance)
-        weight /= weight.sum(axis=1, keepdims=True)
-        correlation = float(np.sum(received * (weight @ levels)))
-        energy = float(np.sum(weight @ levels**2))
+    for _ in range(4):
+        probability, _ = soft_decisions(scale)
+        correlation = float(np.sum(received * (probability @ levels)))
+        energy = float(np.sum(probability @ levels**2))
         scale = (correlation + prior_weight) / (energy + prior_weight)
         scale = min(max(scale, 0.5), 2.0)
     return scale

@@ -28,9 +28,9 @@ from semcast.errors import InputError
 MIN_NOISE_VAR: Final = 1e-6
 """Floor of the estimate, an SNR of 60 dB; keeps demodulators away from division by zero."""
 
-CHANGE_THRESHOLD: Final = 24.0
+CHANGE_THRESHOLD: Final = 20.0
 """Twice the log-likelihood ratio above which a change of noise is declared. Under no change it is
-about chi-square with one degree of freedom at each split: 24 has probability 1e-6 each."""
+about chi-square with one degree of freedom at each split: 20 has probability 8e-6 each."""
 
 BLIND_POWER_ERROR: Final = 0.005
 """Error (standard deviation) allowed for in the assumption that blind samples were sent at power 1:
@@ -49,14 +49,39 @@ class _Frame:
     num_blind: int = 0
     energy_blind: float = 0.0
 
+    def evidence(self, fading: bool) -> tuple[float, float, float, float]:
+        """(degrees of freedom, residual energy, blind samples, blind energy); frames add up."""
+        if not fading:
+            # Gain 1: sum |y - x|^2 = sum |y|^2 - 2 Re sum y x* + sum |x|^2.
+            residual = self.energy_received - 2.0 * self.cross.real + self.energy_sent
+            return float(self.num_known), residual, float(self.num_blind), self.energy_blind
+        if self.num_known < 2:
+            return 0.0, 0.0, 0.0, 0.0
+        residual = self.energy_received - abs(self.cross) ** 2 / self.energy_sent
+        return float(self.num_known - 1), residual, 0.0, 0.0
 
-@dataclass(frozen=True)
-class _NoiseEvidence:
-    """Noise evidence of a group of frames."""
 
-    noise_var: float
-    weight: float
-    """Equivalent number of known samples (complex degrees of freedom)."""
+def _noise_from(evidence: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """N0 of groups of frames that share one noise level.
+
+    Args:
+        evidence: [..., 4], sums of `_Frame.evidence` over each group.
+
+    Returns:
+        (N0 [...], >= `MIN_NOISE_VAR`; its weight [...] in known samples, 0 if nothing is known).
+    """
+    known, residual, blind, blind_energy = np.moveaxis(evidence, -1, 0)
+    from_known = np.maximum(residual / np.maximum(known, 1.0), MIN_NOISE_VAR)
+    from_blind = blind_energy / np.maximum(blind, 1.0) - 1.0
+    noise_var = np.where(known > 0.0, from_known, np.maximum(from_blind, MIN_NOISE_VAR))
+    weight = np.zeros_like(noise_var)
+    # The blind term's weight depends on the noise it helps to find: a short fixed point.
+    for _ in range(4):
+        variance = (noise_var**2 + 2.0 * noise_var) / np.maximum(blind, 1.0)
+        weight = np.where(blind > 0.0, noise_var**2 / (variance + BLIND_POWER_ERROR**2), 0.0)
+        combined = (known * from_known + weight * from_blind) / np.maximum(known + weight, 1e-9)
+        noise_var = np.where(known > 0.0, np.maximum(combined, 0.25 * from_known), noise_var)
+    return noise_var, known + weight
 
 
 class LinkEstimator:
@@ -170,77 +195,55 @@ class LinkEstimator:
         self._update()
 
     def _update(self) -> None:
-        """Gain, change detection and noise from the frames held."""
-        frames = self._frames
-        split = self._change_point()
+        """Change detection, noise and gain from the frames held."""
+        evidence = np.array([frame.evidence(self._fading) for frame in self._frames])
+        split = _change_point(evidence)
         for _ in range(split):
-            frames.popleft()
-        evidence = self._evidence(frames)
-        if evidence.weight > 0.0:
-            self._noise_var = max(evidence.noise_var, MIN_NOISE_VAR)
+            self._frames.popleft()
+        noise_var, weight = _noise_from(evidence[split:].sum(axis=0))
+        if weight > 0.0:
+            self._noise_var = float(noise_var)
         if self._fading:
-            # |cross / energy|^2 overestimates |g|^2 by N0 / energy.
-            powers = [
-                max(
-                    abs(f.cross / f.energy_sent) ** 2 - (self._noise_var or 0.0) / f.energy_sent,
-                    0.0,
-                )
-                for f in frames
-                if f.energy_sent > 0.0
-            ]
-            self._mean_gain_power = float(np.mean(powers)) if powers else 1.0
-            newest = frames[-1]
-            if newest.energy_sent > 0.0:
-                self._gain = newest.cross / newest.energy_sent
+            self._update_gain()
 
-    def _change_point(self) -> int:
-        """Number of oldest frames to forget: the likeliest split if it is beyond the threshold."""
-        frames = list(self._frames)
-        best_split, best_statistic = 0, CHANGE_THRESHOLD
-        for split in range(1, len(frames)):
-            before, after = self._evidence(frames[:split]), self._evidence(frames[split:])
-            total = before.weight + after.weight
-            if before.weight <= 0.0 or after.weight <= 0.0:
-                continue
-            noise_before = max(before.noise_var, MIN_NOISE_VAR)
-            noise_after = max(after.noise_var, MIN_NOISE_VAR)
-            pooled = (before.weight * noise_before + after.weight * noise_after) / total
-            statistic = 2.0 * (
-                total * np.log(pooled)
-                - before.weight * np.log(noise_before)
-                - after.weight * np.log(noise_after)
-            )
-            if statistic > best_statistic:
-                best_split, best_statistic = split, float(statistic)
-        return best_split
+    def _update_gain(self) -> None:
+        """Gain of the newest frame, mean of |gain|^2 over the window."""
+        noise_var = self._noise_var or 0.0
+        # |cross / energy|^2 overestimates |g|^2 by N0 / energy.
+        powers = [
+            max(abs(frame.cross / frame.energy_sent) ** 2 - noise_var / frame.energy_sent, 0.0)
+            for frame in self._frames
+            if frame.energy_sent > 0.0
+        ]
+        if powers:
+            self._mean_gain_power = float(np.mean(powers))
+        newest = self._frames[-1]
+        if newest.energy_sent > 0.0:
+            self._gain = newest.cross / newest.energy_sent
 
-    def _evidence(self, frames: "deque[_Frame] | list[_Frame]") -> _NoiseEvidence:
-        """N0 of a group of frames that share one noise level."""
-        if self._fading:
-            residual = 0.0
-            weight = 0.0
-            for f in frames:
-                if f.num_known > 1:
-                    residual += f.energy_received - abs(f.cross) ** 2 / f.energy_sent
-                    weight += f.num_known - 1
-            return _NoiseEvidence(residual / weight if weight else 0.0, weight)
-        # Gain 1: sum |y - x|^2 = sum |y|^2 - 2 Re sum y x* + sum |x|^2.
-        known = float(sum(f.num_known for f in frames))
-        residual = sum(f.energy_received - 2.0 * f.cross.real + f.energy_sent for f in frames)
-        blind = float(sum(f.num_blind for f in frames))
-        blind_noise = sum(f.energy_blind for f in frames) / blind - 1.0 if blind else 0.0
-        noise_var = residual / known if known else max(blind_noise, MIN_NOISE_VAR)
-        blind_weight = 0.0
-        if blind:
-            # The blind term's weight depends on the noise it helps to find: a short fixed point.
-            for _ in range(4):
-                reference = max(noise_var, MIN_NOISE_VAR)
-                variance = (reference**2 + 2.0 * reference) / blind + BLIND_POWER_ERROR**2
-                blind_weight = reference**2 / variance
-                if known:
-                    noise_var = (residual + blind_weight * blind_noise) / (known + blind_weight)
-                    noise_var = max(noise_var, 0.25 * residual / known)
-        return _NoiseEvidence(max(noise_var, 0.0), known + blind_weight)
+
+def _change_point(evidence: NDArray[np.float64]) -> int:
+    """Number of oldest frames to forget: the likeliest split if beyond the threshold, else 0.
+
+    Args:
+        evidence: [frames, 4], oldest first.
+    """
+    if evidence.shape[0] < 2:
+        return 0
+    sums = np.cumsum(evidence, axis=0)
+    noise_before, weight_before = _noise_from(sums[:-1])
+    noise_after, weight_after = _noise_from(sums[-1] - sums[:-1])
+    total = weight_before + weight_after
+    testable = (weight_before > 0.0) & (weight_after > 0.0)
+    pooled = (weight_before * noise_before + weight_after * noise_after) / np.maximum(total, 1e-9)
+    statistic = 2.0 * (
+        total * np.log(np.maximum(pooled, MIN_NOISE_VAR))
+        - weight_before * np.log(noise_before)
+        - weight_after * np.log(noise_after)
+    )
+    statistic = np.where(testable, statistic, 0.0)
+    best = int(statistic.argmax())
+    return best + 1 if statistic[best] > CHANGE_THRESHOLD else 0
 
 
 def _energy(samples: NDArray[np.complexfloating]) -> float:

@@ -1,0 +1,90 @@
+"""The ladder: order, ids, and a choice that does not flap."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semcast.air.ladder import LADDER, pick_rung, rung
+from semcast.errors import InputError
+
+snrs = st.floats(-30, 40)
+
+
+def test_faster_rungs_need_more_snr() -> None:
+    for i, (slow, fast) in enumerate(itertools.pairwise(LADDER)):
+        assert slow.index == i
+        assert slow.spectral_efficiency < fast.spectral_efficiency
+        assert slow.min_snr_db < fast.min_snr_db
+    assert LADDER[-1].index == len(LADDER) - 1
+
+
+def test_no_rung_beats_shannon() -> None:
+    """log2(1 + SNR) at the threshold exceeds eta."""
+    for each in LADDER:
+        assert math.log2(1 + 10 ** (each.min_snr_db / 10)) > each.spectral_efficiency
+
+
+def test_lgvsc_rungs_and_the_ends() -> None:
+    lgvsc = {"qpsk-1/3": 2 / 3, "qpsk-1/2": 1, "qpsk-2/3": 4 / 3, "qpsk-3/4": 1.5}
+    lgvsc |= {"qam16-1/2": 2, "qam16-2/3": 8 / 3}
+    for rung_id, efficiency in lgvsc.items():
+        assert rung(rung_id).spectral_efficiency == pytest.approx(efficiency)
+    assert LADDER[0].min_snr_db <= -5.0
+    assert any(each.bits_per_symbol == 6 for each in LADDER)
+
+
+def test_unknown_id_lists_the_ids() -> None:
+    with pytest.raises(InputError) as caught:
+        rung("qpsk-7/8")
+    for each in LADDER:
+        assert each.id in str(caught.value)
+        assert rung(each.id) is each
+
+
+@given(low=snrs, high=snrs)
+def test_more_snr_never_gives_a_slower_rung(low: float, high: float) -> None:
+    low, high = min(low, high), max(low, high)
+    assert pick_rung(low, None).index <= pick_rung(high, None).index
+
+
+@given(snr_db=snrs, index=st.integers(0, len(LADDER) - 1))
+def test_what_is_picked_is_safe_and_stays(snr_db: float, index: int) -> None:
+    picked = pick_rung(snr_db, LADDER[index])
+    assert picked.index == 0 or snr_db >= picked.min_snr_db
+    assert pick_rung(snr_db, picked) is picked
+
+
+@given(snr_db=snrs, wobble=st.lists(st.floats(-0.2, 0.2), min_size=2, max_size=20))
+def test_a_wobbling_estimate_moves_the_rung_at_most_once(
+    snr_db: float, wobble: list[float]
+) -> None:
+    current = pick_rung(snr_db, None)
+    moves = 0
+    for offset in wobble:
+        picked = pick_rung(snr_db + offset, current)
+        moves += picked is not current
+        current = picked
+    assert moves <= 1
+
+
+def test_margin_and_hysteresis() -> None:
+    low, high = rung("qpsk-1/3"), rung("qpsk-1/2")
+    edge = high.min_snr_db
+    assert pick_rung(edge, None) is low
+    assert pick_rung(edge + 0.5, None) is high
+    assert pick_rung(edge + 0.6, low) is low
+    assert pick_rung(edge + 1.5, low) is high
+    assert pick_rung(edge + 0.1, high) is high
+    assert pick_rung(edge - 0.1, high) is low
+    assert pick_rung(edge, None, margin_db=0.0, hysteresis_db=0.0) is high
+
+
+@pytest.mark.parametrize("snr_db", [math.nan, -math.inf, -40.0])
+def test_nothing_heard_gives_the_lowest_rung(snr_db: float) -> None:
+    assert pick_rung(snr_db, None) is LADDER[0]
+    assert pick_rung(snr_db, LADDER[5]) is LADDER[0]
+    assert np.isfinite(pick_rung(math.inf, None).min_snr_db)

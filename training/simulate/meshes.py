@@ -88,7 +88,7 @@ def sheet(
     return Mesh(flat, np.tile(normal, (len(flat), 1)), texcoords, _grid_faces(cells + 1, cells + 1))
 
 
-def lathe(strips: list[list[tuple[float, float]]], slices: int = 48) -> Mesh:
+def lathe(strips: list[list[tuple[float, float]]], slices: int = 36) -> Mesh:
     """A surface of revolution about z.
 
     strips: polylines of (radius, height) in metres; going along a strip the outside is to the
@@ -159,7 +159,7 @@ def rounded_box(
     size_m: tuple[float, float, float],
     bevel_m: float,
     texture_size_m: float | None = None,
-    cells: int = 8,
+    cells: int = 4,
 ) -> Mesh:
     """A box resting on z = 0 whose edges are rounded, so that they catch highlights.
 

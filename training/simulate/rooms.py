@@ -64,7 +64,7 @@ def _facing_camera(
         np.array([width_m, 0.0, 0.0]),
         np.array([0.0, 0.0, height_m]),
         repeat_m,
-        max(2, int(max(width_m, height_m) * 24)),
+        max(2, int(max(width_m, height_m) * 12)),
     )
     upright = sheet.texcoords * [1, -1] + [0, height_m / repeat_m]
     return Mesh(sheet.vertices, sheet.normals, upright, sheet.faces)
@@ -78,7 +78,7 @@ def _add_worktop(builder: SceneBuilder, picture: Picture, repeat_m: float, specu
         np.array([width, 0.0, 0.0]),
         np.array([0.0, depth, 0.0]),
         repeat_m,
-        56,
+        36,
     )
     front = _facing_camera(WORKTOP_X_M[0], -0.04, width, 0.04, WORKTOP_Y_M[0], repeat_m)
     material = builder.add_material(picture, specular, 0.6)
@@ -213,7 +213,7 @@ def build_room(builder: SceneBuilder, rng: np.random.Generator, setting: str) ->
         _add_block(builder, skirting, (3.6, 0.016, 0.09), (0, WALL_Y_M - 0.008, 0))
         ground, band = _pair(rng, CLOTH_COLOURS)
         weave = ("stripes", "tartan", "plain")[int(rng.integers(3))]
-        rug = meshes.rounded_box((1.3, 0.8, 0.006), 0.003, 0.4, cells=24)
+        rug = meshes.rounded_box((1.3, 0.8, 0.006), 0.003, 0.4, cells=14)
         rug_picture = textures.cloth(rng, ground, band, weave)
         builder.add_surface(
             rug.moved((0, -0.06, -0.004)), builder.add_material(rug_picture, 0.02, 0.1)

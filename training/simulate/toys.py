@@ -107,8 +107,8 @@ def duck(rng: np.random.Generator) -> ObjectModel:
         np.array([[-0.018, 0, 0.034], [-0.03, 0, 0.04], [-0.04, 0, 0.049], [-0.045, 0, 0.058]]),
         np.array([0.02, 0.015, 0.009, 0.001]),
     )
-    head = meshes.sphere(0.023).moved((0.016, 0, 0.046))
-    wing = meshes.sphere(0.019, 0.62)
+    head = meshes.sphere(0.023, slices=24).moved((0.016, 0, 0.046))
+    wing = meshes.sphere(0.019, 0.62, 16)
     yellow = meshes.merge(
         [body, tail, head, wing.moved((-0.004, 0.024, 0.024)), wing.moved((-0.004, -0.024, 0.024))]
     )

@@ -264,7 +264,7 @@ def _literal(value: object, depth: int) -> str:
     if array.ndim == 1:
         text, rows = "", []
         for number in array.tolist():
-            if len(text) + len(str(number)) + 2 > 90 - 4 * depth:
+            if len(text) + len(str(number)) + 2 > (76 if not rows else 92) - 4 * depth:
                 rows.append(text.rstrip())
                 text = ""
             text += f"{number}, "

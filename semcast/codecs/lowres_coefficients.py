@@ -59,7 +59,7 @@ NUM_LEVELS = len(_LEVELS)
 def bit_costs(frequencies: NDArray[np.int64]) -> NDArray[np.int32]:
     """-log2 of the probability of each symbol of the last axis, in 1/256 bit."""
     probability = frequencies / frequencies.sum(axis=-1, keepdims=True)
-    return np.rint(-256 * np.log2(probability)).astype(np.int32)
+    return np.asarray(np.rint(-256 * np.log2(probability)), dtype=np.int32)
 
 
 def signed_frequencies(magnitudes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -148,7 +148,7 @@ def prediction_logs(
 ) -> NDArray[np.int32]:
     """Feature 6: LOG of the prediction's coefficient in quarter steps; int32, shape kept."""
     quarters = np.minimum(np.abs(scanned) * 4 // int(STEPS[qp]), 255).astype(np.intp)
-    return LOG[quarters]
+    return np.asarray(LOG[quarters])
 
 
 @numba.njit(cache=True)

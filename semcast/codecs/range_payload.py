@@ -8,7 +8,8 @@ rest of the payload is zeros, and a decoder that reads past the end reads zeros.
 Bit order: the first bit of the payload is the most significant bit of the first 32-bit word.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import constriction
 import numpy as np
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 
 from semcast.codecs.errors import CorruptPayloadError
 
-Categorical = constriction.stream.model.Categorical
-RangeDecoder = constriction.stream.queue.RangeDecoder
-RangeEncoder = constriction.stream.queue.RangeEncoder
+Categorical: TypeAlias = constriction.stream.model.Categorical
+_RangeDecoder = constriction.stream.queue.RangeDecoder
+_RangeEncoder = constriction.stream.queue.RangeEncoder
 
 _WORD = 32
 _STATE = 64
@@ -33,17 +34,11 @@ class PayloadWriter:
     """Encodes symbols first in, first out."""
 
     def __init__(self) -> None:
-        self._encoder = RangeEncoder()
+        self._encoder = _RangeEncoder()
 
     def write(self, symbol: int, model: Categorical) -> None:
         """Append one symbol (0 <= symbol < size of the model's alphabet)."""
         self._encoder.encode(symbol, model)
-
-    def write_many(self, symbols: Iterable[int], models: Iterable[Categorical]) -> None:
-        """Append symbols, each with its own model."""
-        encode = self._encoder.encode
-        for symbol, model in zip(symbols, models, strict=True):
-            encode(symbol, model)
 
     def finish(self) -> NDArray[np.uint8]:
         """The shortest bit string (uint8 [n] of 0 and 1) that decodes, followed by zeros."""
@@ -72,7 +67,7 @@ class PayloadReader:
         """`bits`: uint8 [n] of 0 and 1."""
         packed = np.packbits(bits)
         packed = np.pad(packed, (0, -len(packed) % (_WORD // 8)))
-        self._decoder = RangeDecoder(packed.view(">u4").astype(np.uint32))
+        self._decoder = _RangeDecoder(packed.view(">u4").astype(np.uint32))
 
     def read(self, model: Categorical) -> int:
         """The next symbol. Raises `CorruptPayloadError` where the bits fit no symbol."""

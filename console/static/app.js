@@ -58,7 +58,7 @@ function join(session) {
     new WhepPlayer(panes[leg].video, path, {
       iceServers: state.options.ice_servers,
       freezeMs,
-      onState: (name, reason) => panes[leg].setVeil(VEILS[name] && `${VEILS[name]} ${reason}`.trim()),
+      onState: (name, reason) => showVideoState(leg, name, reason),
     });
   const id = encodeURIComponent(session.id);
   players = { source: open("source", `/whep/${id}/source`), main: open("main", `/whep/${id}`) };
@@ -66,7 +66,20 @@ function join(session) {
   showSession(session);
 }
 
-const VEILS = { connecting: "Connecting…", waiting: "Waiting for the picture.", playing: "" };
+function showVideoState(leg, name, reason) {
+  const pane = panes[leg];
+  if (name === "playing") {
+    pane.thaw();
+    pane.setVeil("");
+  } else if (name === "connecting") {
+    pane.setVeil("Connecting…");
+  } else {
+    pane.freeze();
+    const service = leg === "source" ? "transmitter" : "receiver";
+    const away = (state.services[service] ?? "serving") !== "serving";
+    pane.setVeil(away ? `The ${service} is away. The picture comes back with it.` : `Waiting for the picture. ${reason}`.trim());
+  }
+}
 
 function leave() {
   events?.close();
@@ -188,6 +201,7 @@ function showServices(services) {
 
 function setLinked(linked) {
   state.linked = linked;
+  if (!linked && state.phase === "live") setText($("state"), "The console is away. Trying to reach it…");
   $("service-console").dataset.health = linked ? "serving" : "unreachable";
 }
 
@@ -259,12 +273,15 @@ async function stop() {
 async function apply(fields) {
   const { session } = state;
   if (session === null) return;
+  controls.hold(fields);
   try {
     const changed = await api.change(session.id, fields);
     if (state.session?.id === session.id) state.session = { ...state.session, ...changed };
     if (!("snr_db" in fields)) notify("");
   } catch (error) {
     notify(error.message);
+  } finally {
+    controls.release(fields);
     if (state.session?.id === session.id) showSession(state.session);
   }
 }

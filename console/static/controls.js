@@ -15,6 +15,7 @@ export class Controls {
     this.onChange = onChange;
     this.drawn = new Map(); // field name -> its control in "More"
     this.clips = [];
+    this.held = new Map(); // field name -> changes of it that are under way
     for (const name of ["clip", "scheme", "baseline_scheme"]) {
       $(name).addEventListener("change", () => {
         this.#refresh();
@@ -58,14 +59,28 @@ export class Controls {
     this.#refresh();
   }
 
-  // Shows what a session has. A control that is being used is left alone.
+  // While a change is under way, news of the session must not put its control back.
+  hold(fields) {
+    for (const name of Object.keys(fields)) this.held.set(name, (this.held.get(name) ?? 0) + 1);
+  }
+
+  release(fields) {
+    for (const name of Object.keys(fields)) this.held.set(name, this.held.get(name) - 1);
+  }
+
+  // Shows what a session has. A field that is being typed in is left alone.
   show(session) {
-    for (const name of ["clip", "scheme", "baseline_scheme", "fps"]) choose($(name), session[name]);
-    choose($("size"), `${session.width}x${session.height}`, `${session.width} × ${session.height}`);
-    for (const radio of $("channel").querySelectorAll("input")) radio.checked = radio.value === session.channel;
-    if (document.activeElement !== $("cbr")) $("cbr").value = session.cbr ? cbrText(session.cbr) : "";
+    const isFree = (name, control) => !this.held.get(name) && (control.tagName === "SELECT" || control !== document.activeElement);
+    for (const name of ["clip", "scheme", "baseline_scheme", "fps"]) {
+      if (isFree(name, $(name))) choose($(name), session[name]);
+    }
+    if (isFree("width", $("size"))) choose($("size"), `${session.width}x${session.height}`, `${session.width} × ${session.height}`);
+    for (const radio of $("channel").querySelectorAll("input")) {
+      if (!this.held.get("channel")) radio.checked = radio.value === session.channel;
+    }
+    if (isFree("cbr", $("cbr"))) $("cbr").value = session.cbr ? cbrText(session.cbr) : "";
     for (const [name, control] of this.drawn) {
-      if (control === document.activeElement) continue;
+      if (!isFree(name, control)) continue;
       if (control.type === "checkbox") control.checked = session[name];
       else if (control.tagName === "SELECT") choose(control, session[name]);
       else control.value = session[name] ?? "";
@@ -187,7 +202,7 @@ function fill(select, choices) {
 
 // Selects a value, adding it where it is not among the choices (somebody set it by REST).
 function choose(select, value, text = String(value)) {
-  if (value === null || value === undefined || select === document.activeElement) return;
+  if (value === null || value === undefined) return;
   if (![...select.options].some((option) => option.value === String(value))) select.add(new Option(text, value));
   select.value = String(value);
 }

@@ -24,6 +24,19 @@ export class Pane {
     if (this.parts.figure) setText(this.parts.figure, figure);
   }
 
+  // Keeps the picture of this moment in view while the video is connected anew.
+  freeze() {
+    const { still } = this.parts;
+    if (!this.video.videoWidth || !still.hidden) return;
+    Object.assign(still, { width: this.video.videoWidth, height: this.video.videoHeight });
+    still.getContext("2d").drawImage(this.video, 0, 0);
+    still.hidden = false;
+  }
+
+  thaw() {
+    this.parts.still.hidden = true;
+  }
+
   setAspect(width, height) {
     this.element.style.setProperty("--aspect", `${width} / ${height}`);
   }
@@ -51,6 +64,7 @@ export class Pane {
   }
 
   clear() {
+    this.thaw();
     this.setBadge([]);
     this.setVeil("");
     this.setOutage(false);

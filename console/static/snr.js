@@ -2,6 +2,7 @@
 // the noise of the SNR written below it.
 
 const SEND_MS = 100;
+const SETTLE_MS = 800;
 
 export class SnrScale {
   // onChange(snr_db): while dragging, at most ten times a second, the last value always.
@@ -10,16 +11,13 @@ export class SnrScale {
     this.value = document.getElementById("snr-value");
     this.canvas = document.getElementById("snr-wave");
     this.estimate = document.getElementById("snr-estimate");
-    this.dragging = false;
+    this.touchedAt = -Infinity;
     const send = latestOnly(onChange, SEND_MS);
     this.slider.addEventListener("input", () => {
+      this.touchedAt = performance.now();
       this.#show();
       send(this.slider.valueAsNumber);
     });
-    this.slider.addEventListener("pointerdown", () => (this.dragging = true));
-    for (const name of ["pointerup", "pointercancel", "blur"]) {
-      this.slider.addEventListener(name, () => (this.dragging = false));
-    }
     new ResizeObserver(() => this.#drawWaves()).observe(this.canvas);
   }
 
@@ -47,9 +45,9 @@ export class SnrScale {
     return this.slider.valueAsNumber;
   }
 
-  // What the session has; ignored while somebody holds the slider.
+  // What the session has; not while somebody moves the slider, as it lags behind then.
   setValue(snrDb) {
-    if (this.dragging || this.slider.valueAsNumber === snrDb) return;
+    if (performance.now() - this.touchedAt < SETTLE_MS || this.slider.valueAsNumber === snrDb) return;
     this.slider.value = String(snrDb);
     this.#show();
   }

@@ -11,7 +11,7 @@ const SUSPECT_MS = 900;
 const FIRST_FRAME_MS = 5000;
 
 export class WhepPlayer {
-  // onState("connecting" | "playing" | "waiting", sentence)
+  // onState("connecting" | "playing" | "waiting", sentence): "waiting" goes on until a frame is there.
   constructor(video, path, { iceServers, freezeMs, onState }) {
     this.video = video;
     this.path = path;
@@ -51,7 +51,7 @@ export class WhepPlayer {
   }
 
   async #connect() {
-    this.onState("connecting", "");
+    if (this.connects === 0) this.onState("connecting", "");
     this.connects += 1;
     const connection = new RTCPeerConnection({ iceServers: this.iceServers, bundlePolicy: "max-bundle" });
     this.connection = connection;
@@ -106,9 +106,10 @@ export class WhepPlayer {
   }
 
   #retry(reason, waitMs = Math.min(RETRY_LAST_MS, RETRY_FIRST_MS * 2 ** this.attempts)) {
+    // Told first: the picture goes with the connection.
+    this.onState("waiting", reason);
     this.#hangUp();
     this.attempts += 1;
-    this.onState("waiting", reason);
     clearTimeout(this.timer);
     // Pages that lost the same service should not all come back in the same instant.
     this.timer = setTimeout(() => this.#connect(), waitMs * (0.8 + 0.4 * Math.random()));

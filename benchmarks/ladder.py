@@ -95,7 +95,6 @@ def main() -> int:
         rows.append(
             {
                 "id": rung.id,
-                "min_snr_db_in_code": rung.min_snr_db,
                 "min_snr_db_measured": measured,
                 "snr_db_at_1_percent_by_payload_bits": {k: round(v, 2) for k, v in points.items()},
                 "block_error_rate": curves,

@@ -1,7 +1,9 @@
 """The ladder: order, ids, and a choice that does not flap."""
 
 import itertools
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,15 @@ def test_faster_rungs_need_more_snr() -> None:
         assert slow.spectral_efficiency < fast.spectral_efficiency
         assert slow.min_snr_db < fast.min_snr_db
     assert LADDER[-1].index == len(LADDER) - 1
+
+
+def test_thresholds_are_the_measured_ones() -> None:
+    """The ladder says what benchmarks/ladder.py measured last."""
+    result = Path(__file__).parents[2] / "benchmarks" / "results" / "ladder.json"
+    measured = {
+        row["id"]: row["min_snr_db_measured"] for row in json.loads(result.read_text())["rungs"]
+    }
+    assert {each.id: each.min_snr_db for each in LADDER} == measured
 
 
 def test_no_rung_beats_shannon() -> None:

@@ -44,6 +44,7 @@ class Page:
         self._client = httpx.Client(
             base_url=f"http://127.0.0.1:{port}", timeout=20.0, trust_env=False
         )
+        self.last_offer_sdp = ""
 
     def close(self) -> None:
         """Closes its connections."""
@@ -95,9 +96,10 @@ class Page:
         try:
             video = peer.addTransceiver("video", direction="recvonly")
             await peer.setLocalDescription(await peer.createOffer())
+            self.last_offer_sdp = peer.localDescription.sdp
             answer = self._client.post(
                 path,
-                content=peer.localDescription.sdp,
+                content=self.last_offer_sdp,
                 headers={"Content-Type": "application/sdp"},
             )
             assert answer.status_code == 201, answer.text

@@ -8,6 +8,7 @@ from types import TracebackType
 
 import av
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from semcast.errors import InputError
@@ -31,12 +32,18 @@ class VideoFile:
         stream = self._container.add_stream("libx264", rate=rate)
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuv420p" if width % 2 == height % 2 == 0 else "yuv444p"
+        # Players take untagged video of this size for either matrix; say which it is.
+        stream.colorspace = Colorspace.ITU709
+        stream.color_range = ColorRange.MPEG
         stream.options = {"crf": _CRF, "preset": "veryfast"}
         self._stream = stream
 
     def add(self, rgb: NDArray[np.uint8]) -> None:
         """Appends a frame. rgb: [H, W, 3], uint8."""
-        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+            format=self._stream.pix_fmt, dst_colorspace=Colorspace.ITU709
+        )
+        frame.colorspace = Colorspace.ITU709
         self._container.mux(self._stream.encode(frame))
 
     def __enter__(self) -> VideoFile:

@@ -40,7 +40,7 @@ class ReceivedPart:
     """One part of one frame at the receiver.
 
     picture: [h, w, 3], uint8, RGB, of any size; None where nothing new came.
-    expected: whether a CRC-checked block was expected. ok: nothing that was sent is missing.
+    expected: whether a CRC-checked block was expected. ok: the picture to show is whole.
     resent: the block as it must have been sent, where its CRC holds: pilots after the fact.
     """
 

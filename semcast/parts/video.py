@@ -133,7 +133,9 @@ class VideoReceiver:
     ) -> ReceivedPart:
         """The picture; None until an IDR has come after a loss, and for a skipped frame."""
         if not len(samples):
-            return ReceivedPart(None, expected=False, ok=True, resent=None)
+            # A skipped frame is whole only where the picture that is held is.
+            held = not self._decoder.waiting_for_idr
+            return ReceivedPart(None, expected=False, ok=held, resent=None)
         block = digital.decode_block(
             samples,
             noise_var,
@@ -148,7 +150,7 @@ class VideoReceiver:
         data = np.packbits(block.payload[: 8 * whole_bytes]).tobytes()
         # No NAL unit ends in a zero byte, so what is left is the access unit, or nothing.
         picture = self._decoder.decode(data.rstrip(b"\0"))
-        return ReceivedPart(picture, expected=True, ok=True, resent=block.resent)
+        return ReceivedPart(picture, expected=True, ok=picture is not None, resent=block.resent)
 
     def lost(self, sequence: int) -> None:
         """Shows nothing new before the next IDR."""

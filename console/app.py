@@ -30,6 +30,8 @@ from semcast.rpc.metrics import MetricsServer
 from semcast.version import __version__
 
 STATIC_DIR = Path(__file__).parent / "static"
+# Clients may send any word as a method; a metric must not grow by it.
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _HTTP_STATUS: dict[type[SemcastError], int] = {
     NotFoundError: 404,
     InputError: 422,
@@ -175,7 +177,8 @@ class RequestMeter:
             if message["type"] == "http.response.start":
                 # Known after routing; the path itself would make a series per session.
                 route = getattr(scope.get("route"), "path", "other")
-                metrics.requests_total.labels(scope["method"], route, message["status"]).inc()
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                metrics.requests_total.labels(method, route, message["status"]).inc()
                 metrics.request_seconds.labels(route).observe(time.perf_counter() - began)
             await send(message)
 

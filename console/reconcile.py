@@ -36,13 +36,19 @@ class Step:
 
 
 def after_watch(
-    failure: SemcastError | None, state: SessionState, loop: bool, failed_attempts: int
+    failure: SemcastError | None,
+    state: SessionState,
+    *,
+    loop: bool,
+    has_played: bool,
+    failed_attempts: int,
 ) -> Step:
     """The step after a stream of events has ended.
 
     failure: how it ended; None where the transmitter closed it in good order.
     state: the last state of the main leg that was seen.
     loop: the session is meant to go on for ever.
+    has_played: there was a frame since it was last started.
     failed_attempts: starts and watches in a row that brought no frame.
     """
     if isinstance(failure, NotFoundError):
@@ -53,6 +59,9 @@ def after_watch(
         # A fixed short wait: whoever restarts a service should see the picture within a second.
         return Step(Action.WATCH, RETRY_FIRST_S)
     if state == SESSION_STATE_ENDED and not loop:
+        return Step(Action.FINISH, 0.0)
+    if state == SESSION_STATE_FAILED and not has_played:
+        # The transmitter waits for services that are away; this is a verdict on what was asked for.
         return Step(Action.FINISH, 0.0)
     if state in (SESSION_STATE_ENDED, SESSION_STATE_FAILED):
         return Step(Action.START, retry_wait_s(failed_attempts))

@@ -24,7 +24,6 @@ from console.request import LIVE_FIELDS, SessionRequest
 from semcast.errors import CapacityError, InputError, NotFoundError, SemcastError, UnavailableError
 from semcast.v1.transmitter_pb2 import (
     SESSION_STATE_CONNECTING,
-    SESSION_STATE_ENDED,
     SESSION_STATE_FAILED,
     SESSION_STATE_STREAMING,
     RunningSession,
@@ -50,11 +49,11 @@ class Session:
         self.cbr_target: float | None = None
         self.state: SessionState = SESSION_STATE_CONNECTING
         self.detail = ""
-        self.restarts = 0
         # Names of fields that were changed while the transmitter was away.
         self.pending: set[str] = set()
         # Counts starts, so that the end of a stream that was replaced is not taken for a loss.
         self.starts = 0
+        self.has_played = False
         self.failed_attempts = 0
         self.lock = asyncio.Lock()
         self.task: asyncio.Task[None] | None = None
@@ -64,6 +63,16 @@ class Session:
         """The session's id; its baseline leg is `{id}.baseline` at the receiver."""
         return self.desired.session_id
 
+    def count_start(self) -> None:
+        """Notes that the transmitter was made to start it."""
+        self.starts += 1
+        self.has_played = False
+
+    @property
+    def is_over(self) -> bool:
+        """Nobody looks after it any more: it came to its end, or can never run."""
+        return self.task is None or self.task.done()
+
     def to_json(self) -> JsonDict:
         """The session as REST and the page see it."""
         return {
@@ -72,7 +81,7 @@ class Session:
             "cbr_target": self.cbr_target,
             "state": state_name(self.state),
             "detail": self.detail,
-            "restarts": self.restarts,
+            "starts": self.starts,
         }
 
 
@@ -145,12 +154,11 @@ class SessionKeeper:
             desired.CopyFrom(session.desired)
             set_fields(desired, fields)
             changed = session.pending.union(fields)
-            ended = session.state == SESSION_STATE_ENDED
-            restarts = ended or not LIVE_FIELDS.issuperset(changed)
+            restarts = session.is_over or not LIVE_FIELDS.issuperset(changed)
             try:
                 if restarts:
                     await self._backend.start_session(desired)
-                    session.starts += 1
+                    session.count_start()
                     self._set_state(session, SESSION_STATE_CONNECTING, "")
                 else:
                     await self._backend.set_snr(session.id, desired.channel.snr_db)
@@ -162,7 +170,7 @@ class SessionKeeper:
             session.desired = desired
             applied = not session.pending
         session.fanout.publish({"type": "session", **session.to_json()})
-        if session.task is None or session.task.done():
+        if session.is_over:
             self._keep(session)
         return applied
 
@@ -209,7 +217,7 @@ class SessionKeeper:
         if len(self._sessions) < MAX_SESSIONS:
             return
         for session in list(self._sessions.values()):
-            if session.task is None or session.task.done():
+            if session.is_over:
                 del self._sessions[session.id]
                 session.fanout.close()
                 return
@@ -241,7 +249,11 @@ class SessionKeeper:
                 # It ended because `change` replaced it.
                 return Step(Action.WATCH, 0.0)
             step = after_watch(
-                failure, session.state, session.desired.loop, session.failed_attempts
+                failure,
+                session.state,
+                loop=session.desired.loop,
+                has_played=session.has_played,
+                failed_attempts=session.failed_attempts,
             )
             session.failed_attempts += 1
             if step.action is Action.FINISH and failure is not None:
@@ -266,10 +278,9 @@ class SessionKeeper:
                 self._set_state(session, state, str(error))
                 return step
             session.pending.clear()
-            session.starts += 1
-            session.restarts += 1
+            session.count_start()
         self._metrics.session_restarts_total.inc()
-        logger.info("Session %s was lost by the transmitter and started again.", session.id)
+        logger.info("Session %s had gone from the transmitter; started again.", session.id)
         self._set_state(session, SESSION_STATE_CONNECTING, "")
         return Step(Action.WATCH, 0.0)
 
@@ -280,6 +291,7 @@ class SessionKeeper:
         session.fanout.publish(record)
         if record["type"] == "frame":
             session.failed_attempts = 0
+            session.has_played = True
             if event.leg == "main":
                 session.cbr_target = record["cbr_target"]
                 self._set_state(session, SESSION_STATE_STREAMING, "")

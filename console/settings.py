@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FilePath, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from semcast.rpc.client import ClientTls
 from semcast.rpc.settings import ADDRESS_PATTERN, ServiceSettings
@@ -21,6 +22,9 @@ class IceServer(BaseModel):
     urls: tuple[str, ...] | str = Field(description="stun:, turn: or turns: addresses.")
     username: str | None = Field(default=None, description="TURN user name.")
     credential: str | None = Field(default=None, description="TURN password.")
+    credentialType: Literal["password"] | None = Field(  # noqa: N815 - the browser's name
+        default=None, description="Only passwords are supported."
+    )
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -33,6 +37,9 @@ class ConsoleSettings(ServiceSettings):
 
     tls_cert_file and tls_key_file serve HTTPS; tls_ca_file speaks TLS to the services.
     """
+
+    # `SEMCAST_TOKEN=` in a compose file means: none.
+    model_config = SettingsConfigDict(env_ignore_empty=True)
 
     port: int = Field(default=8080, ge=0, le=65535, description="Port of the page; 0 for any.")
     transmitter_address: str = Field(

@@ -152,16 +152,20 @@ function onFrame(frame) {
   panes[leg].setOutage(receiver.outage === true);
   if (leg !== "main") return;
   plots.addConstellation(receiver.constellation ?? [], receiver.constellation_kind ?? "");
-  if (generation !== null && frame.generation !== generation) {
-    for (const player of Object.values(players)) player.suspect();
-  }
+  if (generation !== null && frame.generation !== generation) suspectAll();
   generation = frame.generation;
+}
+
+// A stage has started anew: its viewers may have been left behind.
+function suspectAll() {
+  for (const player of Object.values(players)) player.suspect();
 }
 
 function onSession(session) {
   if (session.state === "stopped") return goIdle("Stopped.");
   if (session.state === "ended") return goIdle("The clip has ended.");
   const before = state.session;
+  if (session.starts !== before.starts) suspectAll();
   if (Boolean(before.baseline_scheme) !== Boolean(session.baseline_scheme)) return join(session);
   state.session = session;
   showSession(session);
@@ -182,8 +186,8 @@ function onServices({ transmitter, receiver }) {
 function showSession(session) {
   controls.show(session);
   snr.setValue(session.snr_db);
-  const text = { connecting: "Connecting.", streaming: "Streaming.", failed: "Failed." }[session.state] ?? session.state;
-  setText($("state"), `${text} ${session.detail ?? ""}`.trim());
+  const text = { connecting: "Connecting.", streaming: "Streaming.", failed: "Failed:" }[session.state] ?? session.state;
+  setText($("state"), `${text} ${session.detail}`.trim());
   $("state").dataset.state = session.state;
   panes.baseline.element.classList.toggle("absent", !session.baseline_scheme);
   for (const pane of Object.values(panes)) pane.setAspect(session.width, session.height);

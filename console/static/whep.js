@@ -62,12 +62,12 @@ export class WhepPlayer {
     const isCurrent = () => !this.closed && this.connection === connection;
     connection.addEventListener("connectionstatechange", () => {
       if (isCurrent() && ["failed", "closed"].includes(connection.connectionState)) {
-        this.#retry("The connection was lost.");
+        this.#retry("");
       }
     });
     connection.addEventListener("track", ({ track, streams }) => {
       if (!isCurrent()) return;
-      track.addEventListener("ended", () => isCurrent() && this.#retry("The stream ended."));
+      track.addEventListener("ended", () => isCurrent() && this.#retry(""));
       this.video.srcObject = streams[0] ?? new MediaStream([track]);
       // Autoplay of a muted video is allowed; being interrupted by a newer stream is no fault.
       this.video.play().catch(() => {});
@@ -102,7 +102,7 @@ export class WhepPlayer {
         this.onState("playing", "");
       }
     }
-    if (performance.now() > this.deadline) this.#retry("The picture stopped.");
+    if (performance.now() > this.deadline) this.#retry("");
   }
 
   #retry(reason, waitMs = Math.min(RETRY_LAST_MS, RETRY_FIRST_MS * 2 ** this.attempts)) {

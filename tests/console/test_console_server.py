@@ -70,6 +70,18 @@ def test_bad_settings_are_one_sentence(flags: list[str], said: str) -> None:
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_empty_variables_are_none_and_broken_ones_are_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SEMCAST_TOKEN", "")
+    monkeypatch.setenv("SEMCAST_ICE_SERVERS", "")
+    settings = load_settings(ConsoleSettings, [])
+    assert settings.token is None and settings.ice_servers == ()
+    monkeypatch.setenv("SEMCAST_ICE_SERVERS", "stun:a.example")
+    with pytest.raises(InputError, match="ice_servers"):
+        load_settings(ConsoleSettings, [])
+
+
 def test_settings_are_frozen_and_closed() -> None:
     settings = ConsoleSettings()
     assert (settings.host, settings.port) == ("127.0.0.1", 8080)

@@ -11,7 +11,13 @@ from fake_services import FakeReceiver, FakeTransmitter, serving
 
 from console.reconcile import RETRY_LAST_S, Action, after_failed_start, after_watch, retry_wait_s
 from console.settings import ConsoleSettings
-from semcast.errors import CapacityError, InputError, NotFoundError, UnavailableError
+from semcast.errors import (
+    CapacityError,
+    InputError,
+    NotFoundError,
+    SemcastError,
+    UnavailableError,
+)
 from semcast.v1.transmitter_pb2 import (
     SESSION_STATE_ENDED,
     SESSION_STATE_FAILED,
@@ -26,27 +32,38 @@ AWAY = UnavailableError("away")
 
 
 @pytest.mark.parametrize(
-    ("failure", "state", "loop", "action"),
+    ("failure", "state", "loop", "has_played", "action"),
     [
-        (LOST, SESSION_STATE_STREAMING, True, Action.START),
-        (AWAY, SESSION_STATE_STREAMING, True, Action.WATCH),
-        (CapacityError("full"), SESSION_STATE_STREAMING, True, Action.WATCH),
-        (InputError("no"), SESSION_STATE_STREAMING, True, Action.FINISH),
-        (None, SESSION_STATE_STREAMING, True, Action.WATCH),
-        (None, SESSION_STATE_ENDED, False, Action.FINISH),
-        (None, SESSION_STATE_ENDED, True, Action.START),
-        (None, SESSION_STATE_FAILED, True, Action.START),
+        (LOST, SESSION_STATE_STREAMING, True, True, Action.START),
+        (AWAY, SESSION_STATE_STREAMING, True, True, Action.WATCH),
+        (CapacityError("full"), SESSION_STATE_STREAMING, True, True, Action.WATCH),
+        (InputError("no"), SESSION_STATE_STREAMING, True, True, Action.FINISH),
+        (None, SESSION_STATE_STREAMING, True, True, Action.WATCH),
+        (None, SESSION_STATE_ENDED, False, True, Action.FINISH),
+        (None, SESSION_STATE_ENDED, True, True, Action.START),
+        (None, SESSION_STATE_FAILED, True, True, Action.START),
+        (None, SESSION_STATE_FAILED, True, False, Action.FINISH),
     ],
 )
 def test_the_step_after_events_have_stopped(
-    failure: Exception | None, state: SessionState, loop: bool, action: Action
+    failure: SemcastError | None,
+    state: SessionState,
+    loop: bool,
+    has_played: bool,
+    action: Action,
 ) -> None:
-    assert after_watch(failure, state, loop, failed_attempts=0).action is action  # type: ignore[arg-type]
+    step = after_watch(failure, state, loop=loop, has_played=has_played, failed_attempts=0)
+    assert step.action is action
 
 
 def test_a_lost_session_is_started_at_once_and_then_less_and_less_often() -> None:
-    assert after_watch(LOST, SESSION_STATE_STREAMING, True, failed_attempts=0).wait_s == 0
-    waits = [after_watch(LOST, SESSION_STATE_STREAMING, True, n).wait_s for n in range(1, 8)]
+    waits = [
+        after_watch(
+            LOST, SESSION_STATE_STREAMING, loop=True, has_played=True, failed_attempts=attempts
+        ).wait_s
+        for attempts in range(8)
+    ]
+    assert waits[0] == 0
     assert waits == sorted(waits) and waits[-1] == RETRY_LAST_S
     assert retry_wait_s(10_000) == RETRY_LAST_S
 
@@ -174,4 +191,4 @@ async def test_a_looping_session_that_ends_is_started_again() -> None:
         await transmitter.finish(session_id, SESSION_STATE_FAILED, "The channel broke.")
         await until(lambda: session_id in transmitter.sessions)
         await until(lambda: is_streaming(client, session_id))
-        assert (await client.get(f"/api/v1/sessions/{session_id}")).json()["restarts"] == 1
+        assert (await client.get(f"/api/v1/sessions/{session_id}")).json()["starts"] == 2

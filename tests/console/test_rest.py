@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from console_bench import Bench, console_in_process, free_port, until
 from fake_services import FakeTransmitter, serving
@@ -201,11 +203,26 @@ async def test_an_ended_clip_is_left_and_a_change_starts_it_again(bench: Bench) 
 async def test_a_session_that_can_never_run_again_says_why(bench: Bench) -> None:
     bench.transmitter.uploads["upload:1"] = ("a.mp4", 9)
     session = await start(bench, clip="upload:1")
-    await until(lambda: bench.transmitter.watch_calls)
+    await until(lambda: _state(bench, session["id"], "streaming"))
     del bench.transmitter.uploads["upload:1"]
     await bench.transmitter.finish(session["id"], transmitter_pb2.SESSION_STATE_FAILED, "Broke.")
     await until(lambda: _detail(bench, session["id"], "Clip 'upload:1' is not there"))
     assert await _state(bench, session["id"], "failed")
+
+
+async def test_a_session_that_fails_before_its_first_frame_is_left_until_it_is_changed(
+    bench: Bench,
+) -> None:
+    session = await start(bench, fps=1)
+    await until(lambda: bench.transmitter.watch_calls)
+    failed = transmitter_pb2.SESSION_STATE_FAILED
+    await bench.transmitter.finish(session["id"], failed, "Too few symbols.")
+    await until(lambda: _detail(bench, session["id"], "Too few symbols."))
+    await asyncio.sleep(0.6)
+    assert bench.transmitter.sessions == {}
+    changed = await bench.client.patch(f"/api/v1/sessions/{session['id']}", json={"cbr": 0.01})
+    assert changed.json()["starts"] == 2
+    await until(lambda: _state(bench, session["id"], "streaming"))
 
 
 async def _detail(bench: Bench, session_id: str, text: str) -> bool:

@@ -1,6 +1,6 @@
 """What does a viewer cost? CPU of a publishing process with no, one and ten viewers.
 
-    python benchmarks/viewers.py [--clip PATH] [--seconds 20] [--viewers 0,1,10]
+    python benchmarks/viewers.py [--clip PATH] [--seconds 20] [--viewers 0,1,10] [--rounds 5]
 
 The viewers are aiortc peers in another process, so the figures hold for the publisher alone: RGB to
 H.264, packetisation, SRTP, sending, RTCP. Joining (ICE, DTLS, the extra IDR) is measured apart.
@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import threading
@@ -176,25 +177,39 @@ def main() -> None:
     parser.add_argument("--clip")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--viewers", default="0,1,10")
+    parser.add_argument("--rounds", type=int, default=5, help="each measures every viewer count")
     args = parser.parse_args()
     if args.watch:
         asyncio.run(watch())
         return
     pictures = clip_frames(args.clip, 64) if args.clip else drawn_scene(64)
-    runs = [
-        asyncio.run(measure(pictures, int(count), args.seconds))
-        for count in args.viewers.split(",")
+    counts = [int(count) for count in args.viewers.split(",")]
+    # The counts alternate, so that what else the machine does falls on all of them alike.
+    rounds = [
+        {count: asyncio.run(measure(pictures, count, args.seconds)) for count in counts}
+        for _ in range(args.rounds)
     ]
-    by_count = {run["viewers"]: run["cpu_ms_per_s"] for run in runs}
+    median_ms = {
+        count: statistics.median(runs[count]["cpu_ms_per_s"] for runs in rounds) for count in counts
+    }
+    ratios = [
+        runs[10]["cpu_ms_per_s"] / runs[1]["cpu_ms_per_s"]
+        for runs in rounds
+        if {1, 10} <= set(runs)
+    ]
     result = {
         "what": f"CPU of the publishing process, {SIDE_PX}×{SIDE_PX} at {FPS} fps",
+        "command": " ".join(["python", "benchmarks/viewers.py", *sys.argv[1:]]),
         "picture": Path(args.clip).name if args.clip else "drawn scene",
         "seconds": args.seconds,
         "warm_up_s": 4.0,
         "machine": {"cpus": os.cpu_count(), "arch": platform.machine()},
         "python": platform.python_version(),
-        "runs": runs,
-        "ratio_10_to_1": by_count[10] / by_count[1] if {1, 10} <= set(by_count) else None,
+        "load_average_1min": os.getloadavg()[0],
+        "median_cpu_ms_per_s": median_ms,
+        "ratio_10_to_1_median": statistics.median(ratios) if ratios else None,
+        "ratio_10_to_1_each_round": ratios,
+        "runs": [run for runs in rounds for run in runs.values()],
     }
     print(json.dumps(result, indent=2))
     RESULT.parent.mkdir(parents=True, exist_ok=True)

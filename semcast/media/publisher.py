@@ -1,13 +1,13 @@
 """How does one encoding reach many viewers without waiting for any?
 
-Three parties, each with a bounded queue in front of it:
+Three parties, each with a bounded queue in front of it or none:
 
     push (model thread) ──frames──► worker thread ──access units──► event loop ──► each viewer
 
 `push` copies the picture and returns. The worker encodes each frame once, as `encode_plan` says,
-and hands the access unit to the event loop, which appends it to the queue of every viewer. A
-viewer that does not empty its queue loses what is in it and starts again at the next IDR; the
-others never notice.
+and hands the access unit to the event loop, which sends it to every viewer (`PublisherTrack.play`)
+or, for a viewer that reads, appends it to its queue (`PublisherTrack.recv`). A reader that does not
+empty its queue loses what is in it and starts again at the next IDR; the others never notice.
 """
 
 import asyncio

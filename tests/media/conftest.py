@@ -18,7 +18,15 @@ class Scene:
 
     width, height, fps = 192, 128, 20
 
+    def __init__(self) -> None:
+        self._drawn: dict[int, NDArray[np.uint8]] = {}
+
     def picture(self, k: int) -> NDArray[np.uint8]:
+        if k not in self._drawn:
+            self._drawn[k] = self._draw(k)
+        return self._drawn[k].copy()
+
+    def _draw(self, k: int) -> NDArray[np.uint8]:
         y, x = np.mgrid[: self.height, : self.width]
         red = 128 + 60 * np.sin((x + 7 * k) / 17)
         green = 128 + 60 * np.cos((y - 5 * k) / 13)

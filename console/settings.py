@@ -22,7 +22,7 @@ class IceServer(BaseModel):
     urls: tuple[str, ...] | str = Field(description="stun:, turn: or turns: addresses.")
     username: str | None = Field(default=None, description="TURN user name.")
     credential: str | None = Field(default=None, description="TURN password.")
-    credentialType: Literal["password"] | None = Field(  # noqa: N815 - the browser's name
+    credentialType: Literal["password"] | None = Field(
         default=None, description="Only passwords are supported."
     )
 

@@ -18,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcast.air import crc, ladder
-from semcast.air.control import CRC_KIND, ControlLayout, decode_control, encode_control
+from semcast.air.control import (
+    CRC_KIND,
+    DESIGN_SNR_DB,
+    ControlLayout,
+    decode_control,
+    encode_control,
+)
 from semcast.air.estimator import LinkEstimator
 from semcast.air.ladder import LADDER, Rung
 from semcast.air.pilots import pilot_symbols
@@ -38,6 +44,9 @@ from semcast.session import (
     SessionSetup,
     quantise_snr_db,
 )
+
+CONTROL_MARGIN_DB = 4.0
+"""Control is laid out to hold this far below the rung of a session whose rung is fixed; ours."""
 
 _ESTIMATE_WINDOW_S = 2.0
 _NUM_CONSTELLATION_POINTS = 128
@@ -102,11 +111,14 @@ def plan_grid(setup: SessionSetup) -> Grid:
     fields = [
         field for modality in scheme.modalities for field in _RECEIVERS[modality].control_fields
     ]
-    control = ControlLayout(tuple(fields)) if fields else None
+    fixed_rung = None if setup.mcs == "auto" else ladder.rung(setup.mcs)
+    # Control must hold where no part does any more, and need not hold far below.
+    design_snr_db = (fixed_rung or LADDER[0]).min_snr_db - CONTROL_MARGIN_DB
+    design_snr_db = max(DESIGN_SNR_DB, design_snr_db)
+    control = ControlLayout(tuple(fields), design_snr_db) if fields else None
     overhead = setup.pilots_per_frame + (control.num_symbols if control else 0)
     left = setup.symbols_per_frame - overhead
     share = left // len(scheme.modalities)
-    fixed_rung = None if setup.mcs == "auto" else ladder.rung(setup.mcs)
     least = _MIN_PART_SYMBOLS
     if share < least:
         cbr = (overhead + least * len(scheme.modalities)) / (3 * setup.width * setup.height)

@@ -27,7 +27,10 @@ MAX_LAYOUT_BITS: Final = 64
 DESIGN_SNR_DB: Final = -6.0
 """SNR at which a control block is to fail less than 1 % of the time."""
 
+# At the default design SNR; others scale it so that the energy per bit stays the same.
 _MIN_SYMBOLS_PER_BIT: Final = 6.25
+# The mother code has rate 1/4 and a symbol carries two coded bits.
+_FEWEST_SYMBOLS_PER_BIT: Final = 2.0
 _NEGLIGIBLE_LLR: Final = 1e-6
 
 
@@ -43,11 +46,15 @@ class ControlField:
 class ControlLayout:
     """The fields of a session's control blocks, in order.
 
+    design_snr_db: where a block is to fail less than 1 % of the time. A session whose rung is fixed
+        needs control no more robust than some dB below that rung.
+
     Raises:
         InputError: no field, a name twice, a field of less than 1 bit, or more than 64 bits in all.
     """
 
     fields: tuple[ControlField, ...]
+    design_snr_db: float = DESIGN_SNR_DB
 
     def __post_init__(self) -> None:
         names = [field.name for field in self.fields]
@@ -66,11 +73,11 @@ class ControlLayout:
     @cached_property
     def num_symbols(self) -> int:
         """Complex symbols of one control block."""
-        return _num_symbols(self.num_bits + crc.length_bits(CRC_KIND))
+        return _num_symbols(self.num_bits + crc.length_bits(CRC_KIND), self.design_snr_db)
 
 
-def _num_symbols(info_bits: int) -> int:
-    """Symbols for `info_bits` bits (CRC included) at `DESIGN_SNR_DB`.
+def _num_symbols(info_bits: int, design_snr_db: float) -> int:
+    """Symbols for `info_bits` bits (CRC included) at the design SNR.
 
     The normal approximation of the complex AWGN channel (Polyanskiy, Poor and Verdu, 2010, eq. 223)
     at an error rate of 1e-3, S = Es/N0:
@@ -81,14 +88,16 @@ def _num_symbols(info_bits: int) -> int:
     The gap between 1e-3 by the formula and the 1e-2 wanted covers code and decoder up to about 40
     bits; beyond, the code's free distance rules and `_MIN_SYMBOLS_PER_BIT` takes over.
     """
-    snr = 10.0 ** (DESIGN_SNR_DB / 10.0)
+    snr = 10.0 ** (design_snr_db / 10.0)
     capacity = float(np.log2(1.0 + snr))
     dispersion = snr * (snr + 2.0) / (snr + 1.0) ** 2 * float(np.log2(np.e)) ** 2
     inverse_q = 3.0902
     n = info_bits
     while n * capacity - inverse_q * np.sqrt(n * dispersion) + 0.5 * np.log2(n) < info_bits:
         n += 1
-    return max(n, int(np.ceil(_MIN_SYMBOLS_PER_BIT * info_bits)))
+    relative_energy = 10.0 ** ((DESIGN_SNR_DB - design_snr_db) / 10.0)
+    per_bit = max(_FEWEST_SYMBOLS_PER_BIT, _MIN_SYMBOLS_PER_BIT * relative_energy)
+    return max(n, int(np.ceil(per_bit * info_bits)))
 
 
 def encode_control(

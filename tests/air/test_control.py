@@ -132,3 +132,19 @@ def test_bad_values_and_layouts() -> None:
         ControlLayout((ControlField("a", 40), ControlField("b", 40)))
     with pytest.raises(InputError):
         ControlLayout((ControlField("a", 4), ControlField("a", 4)))
+
+
+def test_layout_for_a_higher_snr_is_shorter_and_still_holds_there() -> None:
+    fields = (ControlField("video_units", 8),)
+    robust, lean = ControlLayout(fields), ControlLayout(fields, design_snr_db=0.6)
+    assert lean.num_symbols < robust.num_symbols / 3
+    rng = np.random.default_rng(17)
+    trials, failures = 600, 0
+    for key in range(trials):
+        value = int(rng.integers(256))
+        sent = encode_control({"video_units": value}, lean, key)
+        noise = rng.standard_normal((2, lean.num_symbols)) * np.sqrt(0.5 * 10**-0.06)
+        received = (sent + noise[0] + 1j * noise[1]).astype(np.complex64)
+        failures += decode_control(received, 10**-0.06, lean, key) != {"video_units": value}
+    # 1 % of 600, and three sigma of a binomial above it.
+    assert failures <= 6 + 3 * np.sqrt(6)

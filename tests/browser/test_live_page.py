@@ -77,8 +77,16 @@ class System:
     async def wait_for(self, script: str) -> None:
         """Until the expression holds in the page. (Its CSP forbids waiting inside the page.)"""
         async with asyncio.timeout(START_TIMEOUT_MS / 1e3):
-            while not await self.page.evaluate(script):
+            while not await self.page.evaluate(script):  # noqa: ASYNC110 (nothing to wait on)
                 await asyncio.sleep(0.1)
+
+    async def next_frame(self) -> None:
+        """Until a frame has come that the page does not know now."""
+        await self.page.evaluate("window.known = window.semcast.state.lastEvents.main")
+        await self.wait_for(
+            "window.semcast.state.lastEvents.main !== null"
+            " && window.semcast.state.lastEvents.main !== window.known"
+        )
 
     async def start(self) -> str:
         """Presses Start; returns the session's id once frames are coming."""
@@ -195,17 +203,16 @@ async def test_page_shows_the_receivers_moving_picture_and_survives_slider_reloa
         await asyncio.to_thread(system.services.transmitter.kill)
         system.services.transmitter.start()
         await system.services.transmitter.wait_ready()
-        await page.evaluate("window.semcast.state.lastEvents.main = null")
+        await system.next_frame()
         await system.wait_for(
-            "window.semcast.state.lastEvents.main?.channel?.snr_db_requested === 14"
+            "window.semcast.state.lastEvents.main.channel.snr_db_requested === 14"
         )
         assert await best_match_db(system, session_id, "main", "video-received") > 30
 
         # The console dies: the page finds the session again.
         await asyncio.to_thread(system.console.kill)
         system.console.start()
-        await page.evaluate("window.semcast.state.lastEvents.main = null")
-        await system.wait_for("window.semcast.state.lastEvents.main !== null")
+        await system.next_frame()
         assert await page.evaluate("window.semcast.state.session.id") == session_id
 
         await page.get_by_test_id("stop").click()

@@ -224,7 +224,7 @@ def test_schemes_are_found_by_id_or_list_and_unknown_ones_named() -> None:
     assert find_scheme("lowres, lowres").id == "lowres"
     with pytest.raises(NotFoundError, match="choose one of lowres"):
         find_scheme("telepathy")
-    assert resolve_mcs(find_scheme("h264-ldpc"), "default") == "qpsk-3/4"
+    assert resolve_mcs(find_scheme("h264-ldpc"), "default") == "qpsk-2/3"
     with pytest.raises(InputError, match="qpsk"):
         resolve_mcs(find_scheme("lowres"), "psk-1/7")
     assert symbols_per_frame(0.004, 256, 256) == 786

@@ -4,6 +4,10 @@ A browser hides its addresses behind mDNS names (`….local`). They need not be 
 connection to come up, since the browser reaches us at our own addresses, and looking one up takes
 a second where nobody answers. So they are taken out of the offer and resolved while the answer is
 already on its way.
+
+The end-of-candidates mark is taken out too. With it aioice gives up as soon as no known candidate
+is left to try, which may be before the browser's first check reaches us from an address that was
+not in the offer. RFC 8863 asks for patience; `peer` sets its end.
 """
 
 import re
@@ -30,7 +34,7 @@ class VideoOffer:
     """An offer with a video section.
 
     Attributes:
-        description: the offer without its mDNS candidates.
+        description: the offer without its mDNS candidates and its end-of-candidates mark.
         mdns_candidates: those, each with its `sdpMLineIndex`.
         extensions_by_mid: RTP header extensions that each section offers.
     """
@@ -75,7 +79,7 @@ def read_offer(sdp: str, *, peer: Literal["viewer", "webcam"]) -> VideoOffer:
             f"The SDP offer has no {wanted} (constrained) baseline with packetization-mode 1; "
             "use a browser that supports it."
         )
-    return _without_mdns(sdp, whole)
+    return _patient(sdp, whole)
 
 
 def _parse(sdp: str) -> SessionDescription:
@@ -102,12 +106,12 @@ def _is_h264(codec: RTCRtpCodecParameters) -> bool:
     )
 
 
-def _without_mdns(sdp: str, whole: SessionDescription) -> VideoOffer:
-    lines = sdp.splitlines()
-    kept = [line for line in lines if not _MDNS_CANDIDATE.match(line)]
-    if len(kept) < len(lines):
-        # The candidates taken out come later, so the offer is not yet complete.
-        kept = [line for line in kept if line != "a=end-of-candidates"]
+def _patient(sdp: str, whole: SessionDescription) -> VideoOffer:
+    kept = [
+        line
+        for line in sdp.splitlines()
+        if not _MDNS_CANDIDATE.match(line) and line != "a=end-of-candidates"
+    ]
     candidates = []
     for index, media in enumerate(whole.media):
         for candidate in media.ice_candidates:

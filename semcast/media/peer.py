@@ -123,4 +123,3 @@ class Peer:
         # all the same.
         with contextlib.suppress(OSError, ValueError, InvalidStateError):
             await asyncio.gather(*map(self.connection.addIceCandidate, offer.mdns_candidates))
-            await self.connection.addIceCandidate(None)

@@ -22,6 +22,7 @@ m=video 9 UDP/TLS/RTP/SAVPF 96 97 108 109
 c=IN IP4 0.0.0.0
 a=candidate:1050653174 1 udp 2113937151 ff84136a-d98f-47c2-94ab-7e47303e48bc.local 36723 typ host
 a=candidate:1050653175 1 udp 2113937150 192.0.2.7 36724 typ host
+a=end-of-candidates
 a=ice-ufrag:XUvJ
 a=ice-pwd:7Pz+5Q4qgWFqyUpTUlyLJU3f
 a=fingerprint:sha-256 01:13:21:F8:EF:1A:97:EC:CD:83:2F:EB:57:3B:DC:8A:DB:F8:8F:FC:86:42:86:63:1C:65:8A:90:36:94:16:6E
@@ -44,6 +45,7 @@ a=fmtp:109 apt=108
 def test_browser_offer_without_its_mdns_candidates() -> None:
     offer = read_offer(BROWSER, peer="viewer")
     assert ".local" not in offer.description.sdp
+    assert "end-of-candidates" not in offer.description.sdp
     assert "192.0.2.7 36724" in offer.description.sdp
     (hidden,) = offer.mdns_candidates
     assert hidden.ip == "ff84136a-d98f-47c2-94ab-7e47303e48bc.local"

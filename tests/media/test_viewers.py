@@ -159,6 +159,20 @@ async def test_answer_is_what_a_browser_needs(publisher, viewers) -> None:
     await watcher.close()
 
 
+async def test_viewer_whose_candidates_lead_nowhere_connects_all_the_same(
+    scene, publisher, viewers
+) -> None:
+    publisher.push(scene.picture(0), 0)
+    watcher = Watcher()
+    offer = re.sub(r"a=candidate.*\r\n", "", await watcher.offer())
+    assert "a=end-of-candidates" in offer
+    _, answer = await viewers.answer(offer, publisher)
+    await asyncio.sleep(0.3)  # the answer travels; without patience ICE has failed by now
+    await watcher.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    assert scene.psnr_db(await watcher.frame(), 0) > 38
+    await watcher.close()
+
+
 async def test_mdns_candidates_do_not_hold_up_the_answer(scene, publisher, viewers) -> None:
     publisher.push(scene.picture(0), 0)
     watcher = Watcher()

@@ -29,8 +29,8 @@ RUN groupadd --gid 10001 semcast \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin semcast \
     && install -d -o 10001 -g 10001 /var/cache/semcast /var/cache/semcast/numba
 COPY --from=build /opt/semcast /opt/semcast
-# numba must be able to write to its cache folder, or it refuses to cache at all: at run time this
-# folder is a volume, which starts as a copy of what is compiled here.
+# numba passes over a cache folder it cannot write to, so at run time this one is a volume; that
+# starts as a copy of what is compiled here.
 ENV PATH=/opt/semcast/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     NUMBA_CACHE_DIR=/var/cache/semcast/numba HF_HOME=/var/cache/semcast/huggingface
 USER 10001:10001

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 from receiver.convert import tap_to_proto, telemetry_to_proto
 from receiver.session import DecodedFrame
@@ -16,6 +16,7 @@ from semcast.errors import InputError
 from semcast.media.ice import parse_ice_servers
 from semcast.media.viewers import ViewerPeers
 from semcast.rpc.messages import feedback_to_proto, frame_from_proto, setup_from_proto
+from semcast.rpc.metrics import STAGE_BUCKETS_S
 from semcast.rpc.server import RpcServer, run_service
 from semcast.session import RadioFrame, SessionSetup
 from semcast.v1 import receiver_pb2, receiver_pb2_grpc
@@ -56,6 +57,13 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
             "semcast_receiver_crc_failures",
             "Blocks whose CRC failed",
             ["modality"],
+            registry=registry,
+        )
+        self._stage_seconds = Histogram(
+            "semcast_receiver_stage_seconds",
+            "Service time of a stage for one frame",
+            ["stage"],
+            buckets=STAGE_BUCKETS_S,
             registry=registry,
         )
         self._snr_db = Gauge(
@@ -103,6 +111,9 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
 
     def _count(self, outcome: FrameOutcome) -> None:
         received = outcome.decoded.received
+        self._stage_seconds.labels("decode").observe(outcome.decode_ms / 1e3)
+        if outcome.rendered is not None:
+            self._stage_seconds.labels("generate").observe(outcome.render_ms / 1e3)
         if outcome.rendered is None:
             kind = "skipped"
         else:

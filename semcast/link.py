@@ -48,6 +48,9 @@ from semcast.session import (
 CONTROL_MARGIN_DB = 4.0
 """Control is laid out to hold this far below the rung of a session whose rung is fixed; ours."""
 
+FADE_MARGIN_DB = 6.0
+"""Below the mean SNR in Rayleigh fading: 22 % of frames fade deeper (1 - exp(-10^-0.6)); ours."""
+
 _ESTIMATE_WINDOW_S = 2.0
 _NUM_CONSTELLATION_POINTS = 128
 
@@ -248,9 +251,9 @@ class LinkReceiver:
         self._parts: list[PartReceiver] = [
             self._part(modality, num) for modality, num in self._grid.part_symbols.items()
         ]
+        self._fading = setup.channel_model == ChannelModel.RAYLEIGH
         self._estimator = LinkEstimator(
-            window_frames=max(1, round(_ESTIMATE_WINDOW_S * setup.fps)),
-            fading=setup.channel_model == ChannelModel.RAYLEIGH,
+            window_frames=max(1, round(_ESTIMATE_WINDOW_S * setup.fps)), fading=self._fading
         )
         self._next_sequence = 0
 
@@ -307,13 +310,16 @@ class LinkReceiver:
                 pictures[part.modality] = result.picture
             if result.resent is not None:
                 estimator.observe_resent(block, result.resent)
+            elif len(block) and not self._fading:
+                # Not known, but of unit power when sent: tells the noise where little else does.
+                estimator.observe_blind(block)
 
         feedback = self._feedback(sequence, frozenset(received))
         return ReceivedFrame(
             sequence=sequence,
             pts_us=frame.pts_us,
             feedback=feedback,
-            snr_db=estimator.snr_db,
+            snr_db=estimator.mean_snr_db,
             rung=rung,
             pictures=pictures,
             complete=len(received) == len(self._parts),
@@ -332,9 +338,10 @@ class LinkReceiver:
         return equalised, self._estimator.noise_var / power
 
     def _feedback(self, sequence: int, received: frozenset[Modality]) -> Feedback:
-        snr_db = quantise_snr_db(self._estimator.snr_db)
+        snr_db = quantise_snr_db(self._estimator.mean_snr_db)
         if self._grid.fixed_rung is None:
-            self._asked = ladder.pick_rung(snr_db, self._asked)
+            safe_db = snr_db - FADE_MARGIN_DB if self._fading else snr_db
+            self._asked = ladder.pick_rung(safe_db, self._asked)
         self._rungs.ask(sequence, self._asked)
         adaptive_bits = RUNG_REPORT_BITS if self._grid.fixed_rung is None else 0
         return Feedback(

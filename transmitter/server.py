@@ -7,12 +7,13 @@ import itertools
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
-from prometheus_client import Gauge
+from prometheus_client import Gauge, Histogram
 
 from semcast.errors import CapacityError, InputError, NotFoundError
 from semcast.media.ice import parse_ice_servers
 from semcast.media.viewers import ViewerPeers
 from semcast.rpc.client import open_channel
+from semcast.rpc.metrics import STAGE_BUCKETS_S
 from semcast.rpc.server import RpcServer, run_service
 from semcast.v1 import channel_pb2_grpc, transmitter_pb2, transmitter_pb2_grpc
 from transmitter.catalogue import Catalogue
@@ -56,6 +57,26 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
         Gauge(
             "semcast_transmitter_viewers", "WebRTC viewers of sources", registry=registry
         ).set_function(lambda: len(self._viewers))
+
+        self._latency_seconds = Histogram(
+            "semcast_transmitter_latency_seconds",
+            "Source frame in to received frame out",
+            ["leg"],
+            buckets=STAGE_BUCKETS_S,
+            registry=registry,
+        )
+        self._stage_seconds = Histogram(
+            "semcast_transmitter_stage_seconds",
+            "Service time of a stage for one frame",
+            ["stage"],
+            buckets=STAGE_BUCKETS_S,
+            registry=registry,
+        )
+
+    def _observe(self, leg: str, report: transmitter_pb2.FrameReport) -> None:
+        self._latency_seconds.labels(leg).observe(report.latency_ms / 1e3)
+        for stage in report.stages:
+            self._stage_seconds.labels(stage.stage).observe(stage.duration_ms / 1e3)
 
     async def warm_up(self) -> None:
         """Compiles what the first frame would otherwise wait for."""
@@ -120,7 +141,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
         for session_id, (ended, _) in list(self._sessions.items()):
             if ended.status.state in _ENDED:
                 del self._sessions[session_id]
-        session = RunningSession(spec, plans, source, self._stub, self._worker)
+        session = RunningSession(spec, plans, source, self._stub, self._worker, self._observe)
         subscription = None
         if pictures is not None:
             subscription = session.hub.subscribe(lossless=True, pictures=pictures)

@@ -46,7 +46,9 @@ class RunningSession:
         source: FrameSource,
         stub: channel_pb2_grpc.ChannelServiceStub,
         worker: Executor,
+        observe: Callable[[str, transmitter_pb2.FrameReport], None],
     ) -> None:
+        """observe: told of every finished frame and its leg."""
         self.spec = spec
         self.hub = EventHub()
         self.status = transmitter_pb2.SessionStatus(state=transmitter_pb2.SESSION_STATE_CONNECTING)
@@ -57,6 +59,7 @@ class RunningSession:
                 width=spec.width_px, height=spec.height_px, fps=spec.frames_per_second
             )
         self._source = source
+        self._observe = observe
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="source")
         self._legs = [
             Leg(
@@ -139,6 +142,7 @@ class RunningSession:
     async def _on_finished(self, leg_name: str, frame: FinishedFrame) -> None:
         leg = next(leg for leg in self._legs if leg.name == leg_name)
         frame.report.frames_skipped_total = leg.frames_dropped
+        self._observe(leg_name, frame.report)
         await self.hub.publish(transmitter_pb2.SessionEvent(leg=leg_name, frame=frame.report))
         if frame.pair is not None:
             await self.hub.publish(transmitter_pb2.SessionEvent(leg=leg_name, frames=frame.pair))

@@ -19,6 +19,9 @@ _LAG_WINDOW_TICKS = 150
 # Calls last from a millisecond (health) to hours (a session).
 _DURATION_BUCKETS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0, 3600.0)
 
+STAGE_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 2.0, 5.0)
+"""Buckets of what happens to one video frame: from well under to well over a frame interval."""
+
 
 class ServiceMetrics:
     """The metrics every semcast process has: its process, its event loop, its gRPC calls."""

@@ -10,10 +10,10 @@ later frames are predicted from it. A session that is not live waits instead.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from receiver.generator import make_generator
@@ -22,6 +22,7 @@ from receiver.session import DecodedFrame, ReceiverSession, RenderedFrame
 from semcast.errors import CapacityError, NotFoundError
 from semcast.media.publisher import VideoPublisher
 from semcast.session import RadioFrame, SessionSetup
+from semcast.timing import timed
 
 RENDER_QUEUE_FRAMES = 2
 
@@ -124,9 +125,9 @@ class Streams:
             async for frame in frames:
                 if recorder:
                     recorder.add(frame)
-                start = time.perf_counter()
-                decoded = await loop.run_in_executor(self._worker, session.decode, frame)
-                decode_ms = 1e3 * (time.perf_counter() - start)
+                decoded, decode_ms = await loop.run_in_executor(
+                    self._worker, timed, partial(session.decode, frame)
+                )
                 await on_decoded(decoded)
                 if setup.live and waiting.full():
                     late = waiting.get_nowait()
@@ -140,9 +141,9 @@ class Streams:
 
         async def render_all() -> None:
             while (item := await waiting.get()) is not None:
-                start = time.perf_counter()
-                rendered = await loop.run_in_executor(self._worker, session.render, item.decoded)
-                render_ms = 1e3 * (time.perf_counter() - start)
+                rendered, render_ms = await loop.run_in_executor(
+                    self._worker, timed, partial(session.render, item.decoded)
+                )
                 publisher.push(rendered.rgb, item.decoded.received.pts_us)
                 await on_outcome(
                     FrameOutcome(

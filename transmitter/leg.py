@@ -30,6 +30,7 @@ from semcast.errors import UnavailableError
 from semcast.link import LinkSender
 from semcast.rpc.client import error_from_rpc
 from semcast.rpc.messages import feedback_from_proto, frame_to_proto, setup_to_proto
+from semcast.timing import timed
 from semcast.v1 import channel_pb2, channel_pb2_grpc, link_pb2
 from transmitter.ledger import FinishedFrame, Ledger
 from transmitter.plan import LegPlan
@@ -122,7 +123,7 @@ class Leg:
 
     async def _run_generation(self, generation: int) -> None:
         setup = self._plan.setup.model_copy(update={"generation": generation})
-        link = await self._on_worker(lambda: LinkSender(setup))
+        link, _ = await self._on_worker(lambda: LinkSender(setup))
         stream = _Stream(link, Ledger(generation, setup.measurement_tap, self._plan.cbr))
         call = self._stub.Relay()
         reader = asyncio.create_task(self._read(call, stream))
@@ -167,8 +168,7 @@ class Leg:
             start_s = time.monotonic()
             # Without pacing, a frame counts as come in when the link takes it.
             captured_s = frame.captured_s if self._paced else start_s
-            sent = await self._on_worker(partial(link.encode, frame.rgb, frame.pts_us))
-            encode_ms = 1e3 * (time.monotonic() - start_s)
+            sent, encode_ms = await self._on_worker(partial(link.encode, frame.rgb, frame.pts_us))
             stages_ms = {"source": frame.source_ms, "encode": encode_ms}
             stream.ledger.sent(sent, frame.rgb, captured_s, stages_ms)
             if self._channel_changed:
@@ -210,8 +210,9 @@ class Leg:
             await self._on_finished(self.name, frame)
             stream.room.release()
 
-    async def _on_worker(self, function: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._worker, function)
+    async def _on_worker(self, function: Callable[[], Result]) -> tuple[Result, float]:
+        """Result, and service time in milliseconds (waiting for the worker left out)."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, timed, function)
 
 
 @dataclass(slots=True)

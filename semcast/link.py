@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semcast.air import crc, ladder
+from semcast.air import crc, digital, ladder
 from semcast.air.control import (
     CRC_KIND,
     DESIGN_SNR_DB,
@@ -92,12 +92,14 @@ class Grid:
 
     part_symbols: symbols of each part (average where control gives the size).
     fixed_rung: the rung of a session with a set rung; None where feedback chooses.
+    slowest_rung: the most robust rung at which every part still has the bits it needs at least.
     """
 
     scheme: Scheme
     control: ControlLayout | None
     part_symbols: dict[Modality, int]
     fixed_rung: Rung | None
+    slowest_rung: Rung
 
     @property
     def control_symbols(self) -> int:
@@ -108,36 +110,41 @@ class Grid:
 def plan_grid(setup: SessionSetup) -> Grid:
     """Lays out the radio frame.
 
-    Raises InputError where the rate is too small to hold anything but pilots and control.
+    Raises InputError where the rate is too small for what the scheme sends.
     """
     scheme = find_scheme(setup.scheme)
-    fields = [
-        field for modality in scheme.modalities for field in _RECEIVERS[modality].control_fields
-    ]
+    receivers = [_RECEIVERS[modality] for modality in scheme.modalities]
+    fields = [field for receiver in receivers for field in receiver.control_fields]
     fixed_rung = None if setup.mcs == "auto" else ladder.rung(setup.mcs)
     # Control must hold where no part does any more, and need not hold far below.
     design_snr_db = (fixed_rung or LADDER[0]).min_snr_db - CONTROL_MARGIN_DB
     design_snr_db = max(DESIGN_SNR_DB, design_snr_db)
     control = ControlLayout(tuple(fields), design_snr_db) if fields else None
     overhead = setup.pilots_per_frame + (control.num_symbols if control else 0)
-    left = setup.symbols_per_frame - overhead
-    share = left // len(scheme.modalities)
-    least = _MIN_PART_SYMBOLS
-    if share < least:
-        cbr = (overhead + least * len(scheme.modalities)) / (3 * setup.width * setup.height)
+
+    share = max(0, setup.symbols_per_frame - overhead) // len(scheme.modalities)
+    least_bits = max(receiver.least_payload_bits for receiver in receivers)
+    usable = [rung for rung in LADDER if digital.payload_bits(share, rung) >= least_bits]
+    needed = fixed_rung or ladder.rung(_SLOWEST_USABLE_AT_MOST)
+    if needed not in usable:
+        symbols = overhead + len(receivers) * digital.num_symbols(least_bits, needed)
+        cbr = 1.05 * symbols / (3 * setup.width * setup.height)
         raise InputError(
             f"{setup.symbols_per_frame} symbols a frame are too few for '{scheme.id}': pilots and "
-            f"control take {overhead}; give a CBR of at least {cbr:.2g} at this size."
+            f"control take {overhead}, and a frame needs {least_bits} bits at {needed.id}; give a "
+            f"CBR of at least {cbr:.2g} at this size."
         )
     return Grid(
         scheme=scheme,
         control=control,
         part_symbols=dict.fromkeys(scheme.modalities, share),
         fixed_rung=fixed_rung,
+        slowest_rung=fixed_rung or usable[0],
     )
 
 
-_MIN_PART_SYMBOLS = 64
+_SLOWEST_USABLE_AT_MOST = "qpsk-1/2"
+"""A session whose slowest rung were faster than this would not work below about 5 dB."""
 
 _RECEIVERS: dict[Modality, type[LowresReceiver] | type[VideoReceiver]] = {
     Modality.LOWRES: LowresReceiver,
@@ -148,19 +155,20 @@ _RECEIVERS: dict[Modality, type[LowresReceiver] | type[VideoReceiver]] = {
 class _RungClock:
     """The rung in force for each frame, from feedback; the same at both ends."""
 
-    def __init__(self, setup: SessionSetup, fixed: Rung | None) -> None:
+    def __init__(self, setup: SessionSetup, grid: Grid) -> None:
         self._delay_frames = setup.feedback_delay_frames
-        self._fixed = fixed
+        self._fixed = grid.fixed_rung
+        self._slowest = grid.slowest_rung
         self._asked: dict[int, Rung] = {}
 
     def ask(self, sequence: int, rung: Rung) -> None:
         self._asked[sequence + self._delay_frames] = rung
 
     def rung(self, sequence: int) -> Rung:
-        """The most robust rung before any feedback is in force."""
+        """The slowest usable rung before any feedback is in force."""
         if self._fixed:
             return self._fixed
-        return self._asked.pop(sequence, LADDER[0])
+        return self._asked.pop(sequence, self._slowest)
 
 
 class LinkSender:
@@ -169,7 +177,7 @@ class LinkSender:
     def __init__(self, setup: SessionSetup) -> None:
         self._setup = setup
         self._grid = plan_grid(setup)
-        self._rungs = _RungClock(setup, self._grid.fixed_rung)
+        self._rungs = _RungClock(setup, self._grid)
         self._parts: list[PartSender] = [
             self._part(modality, num) for modality, num in self._grid.part_symbols.items()
         ]
@@ -246,8 +254,8 @@ class LinkReceiver:
     def __init__(self, setup: SessionSetup) -> None:
         self._setup = setup
         self._grid = plan_grid(setup)
-        self._rungs = _RungClock(setup, self._grid.fixed_rung)
-        self._asked = LADDER[0] if self._grid.fixed_rung is None else self._grid.fixed_rung
+        self._rungs = _RungClock(setup, self._grid)
+        self._asked = self._grid.slowest_rung
         self._parts: list[PartReceiver] = [
             self._part(modality, num) for modality, num in self._grid.part_symbols.items()
         ]
@@ -341,7 +349,8 @@ class LinkReceiver:
         snr_db = quantise_snr_db(self._estimator.mean_snr_db)
         if self._grid.fixed_rung is None:
             safe_db = snr_db - FADE_MARGIN_DB if self._fading else snr_db
-            self._asked = ladder.pick_rung(safe_db, self._asked)
+            picked = ladder.pick_rung(safe_db, self._asked)
+            self._asked = max(picked, self._grid.slowest_rung, key=lambda rung: rung.index)
         self._rungs.ask(sequence, self._asked)
         adaptive_bits = RUNG_REPORT_BITS if self._grid.fixed_rung is None else 0
         return Feedback(

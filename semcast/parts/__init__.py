@@ -69,10 +69,11 @@ class PartSender(Protocol):
 
 
 class PartReceiver(Protocol):
-    """Receiver half of a part."""
+    """Receiver half of a part. least_payload_bits: fewer in a block are of no use."""
 
     modality: Modality
     control_fields: tuple[ControlField, ...]
+    least_payload_bits: int
 
     def num_symbols(self, control: Mapping[str, int]) -> int:
         """Symbols of this frame's block, from set-up and control alone."""

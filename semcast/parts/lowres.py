@@ -72,6 +72,7 @@ class LowresReceiver:
 
     modality = Modality.LOWRES
     control_fields: tuple[ControlField, ...] = ()
+    least_payload_bits = lowres.MIN_BUDGET_BITS
 
     def __init__(self, setup: SessionSetup, num_symbols: int) -> None:
         self._num_symbols = num_symbols

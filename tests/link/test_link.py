@@ -228,3 +228,24 @@ def test_schemes_are_found_by_id_or_list_and_unknown_ones_named() -> None:
     with pytest.raises(InputError, match="qpsk"):
         resolve_mcs(find_scheme("lowres"), "psk-1/7")
     assert symbols_per_frame(0.004, 256, 256) == 786
+
+
+def test_a_small_budget_never_meets_a_rung_that_cannot_carry_a_frame() -> None:
+    small = setup(symbols_per_frame=197)
+    slowest = plan_grid(small).slowest_rung
+    assert slowest != LADDER[0]
+    results = run(small, 8, noisy(-15.0))
+    assert {received.rung for _, received in results} == {slowest}
+    results = run(small, 8, noisy(10.0))
+    assert all(received.complete for _, received in results)
+
+
+@pytest.mark.parametrize("scheme", ["lowres", "h264-ldpc", "h265-ldpc"])
+@pytest.mark.parametrize("mcs", ["auto", "qpsk-1/12", "qam64-5/6"])
+def test_the_least_rate_named_in_the_refusal_works(scheme: str, mcs: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        plan_grid(setup(scheme=scheme, mcs=mcs, symbols_per_frame=20))
+    least_cbr = float(str(refusal.value).split("at least ")[1].split(" ")[0])
+    enough = setup(scheme=scheme, mcs=mcs, symbols_per_frame=round(least_cbr * 3 * SIZE * SIZE))
+    results = run(enough, 3, noisy(30.0))
+    assert results[0][1].complete

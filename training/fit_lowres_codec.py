@@ -19,7 +19,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from semcast.codecs import lowres, lowres_motion, lowres_tables
+from semcast.codecs import (
+    lowres,
+    lowres_frame,
+    lowres_motion,
+    lowres_picture,
+    lowres_search,
+    lowres_tables,
+)
 from semcast.codecs import lowres_coefficients as coefficients
 
 SIZES = ((24, 24), (32, 32), (40, 24), (48, 32), (48, 48))  # width, height
@@ -44,7 +51,7 @@ def read_clip(path: Path, num_frames: int) -> list[NDArray[np.uint8]]:
     return frames
 
 
-@numba.njit(cache=True)
+@numba.njit
 def _collect(values, prediction, frequencies, blocks, num, p, mode, qp, out, label):
     """Features, class, mode, plane, qp and |value| of every coded coefficient of plane p."""
     magnitudes = np.minimum(np.abs(values), 63)
@@ -82,14 +89,17 @@ class Statistics:
         self.qp_change = np.zeros(coefficients.NUM_QP)
         self.prediction = np.zeros(3)
         self.transform = np.zeros((3, 3))
+        self.filter = np.zeros(4)
         self.offset_sum = np.zeros(3)
         self.offset_count = np.zeros(3)
 
     def add_coefficients(self, plan, target, reference, geometry) -> None:
-        layout = lowres._layout(plan.transform, geometry)
-        predicted = lowres._predicted(plan.prediction, plan.means, plan.field, reference, geometry)
-        feature = lowres._prediction_feature(plan.prediction, predicted, layout, plan.qp)
-        mode = lowres._mode(plan.prediction, plan.transform)
+        layout = lowres_frame.layout_of(plan.transform, geometry)
+        predicted = lowres_frame.predicted_planes(
+            plan.prediction, plan.means, plan.field, reference, geometry
+        )
+        feature = lowres_frame.prediction_feature(plan.prediction, predicted, layout, plan.qp)
+        mode = lowres_frame.mode_of(plan.prediction, plan.transform)
         for p in range(3):
             self.counts[mode, p, plan.counts[p]] += 1
             num = int(layout.counts[plan.counts[p]])
@@ -102,7 +112,7 @@ class Statistics:
             self.samples.append(out)
             self.labels.append(label)
         exact = coefficients.to_scan(
-            layout, lowres.forward_transform(target - predicted, layout.block)
+            layout, lowres_picture.forward_transform(target - predicted, layout.block)
         )
         step = float(coefficients.STEPS[plan.qp])
         for k in range(3):
@@ -113,6 +123,7 @@ class Statistics:
 
     def add_header(self, plan, reference) -> None:
         self.transform[plan.prediction, plan.transform] += 1
+        self.filter[plan.filter] += 1
         if reference is None:
             return
         self.prediction[plan.prediction] += 1
@@ -141,9 +152,9 @@ def gather(data: Path, frames_per_clip: int, rng: np.random.Generator) -> Statis
             for number, frame in enumerate(frames):
                 small = lowres.shrink(frame, geometry)
                 reference = history[number] if rng.random() > 0.02 else None
-                target = lowres.planes_from_rgb(small)
-                plan = lowres._plan_frame(target, reference, budget)
-                history.append(lowres._reconstruct(plan, reference, geometry))
+                target = lowres_picture.planes_from_rgb(small)
+                plan = lowres_search.plan_frame(target, reference, budget)
+                history.append(lowres_frame.reconstruct(plan, reference, geometry))
                 stats.add_header(plan, reference)
                 stats.add_coefficients(plan, target, reference, geometry)
                 _other_mode(stats, plan, target, reference, geometry, budget, rng)
@@ -154,13 +165,14 @@ def _other_mode(stats, plan, target, reference, geometry, budget, rng) -> None:
     """Now and then a mode that lost, so that rare modes have tables too."""
     if rng.random() > 0.3:
         return
-    prediction = plan.prediction if rng.random() < 0.7 else lowres.INTRA
+    prediction = plan.prediction if rng.random() < 0.7 else lowres_frame.INTRA
     transform = int(rng.integers(3))
-    if lowres._block_shape(transform, geometry) is None:
+    if lowres_frame.block_shape(transform, geometry) is None:
         return
-    field = plan.field if prediction == lowres.MOTION else None
-    means = lowres._quantise_means(target)
-    other = lowres._plan_candidate(target, reference, budget, prediction, transform, means, field)
+    field = plan.field if prediction == lowres_frame.MOTION else None
+    means = lowres_search.quantise_means(target)
+    search = lowres_search.LowresSearch(target, reference, prediction, transform, means, field)
+    other = search.run(budget, plan.qp)
     if other is not None:
         stats.add_coefficients(other, target, reference, geometry)
 
@@ -310,6 +322,7 @@ def initial_tables() -> dict[str, object]:
         "QP_CHANGE": np.rint(np.exp(-np.arange(coefficients.NUM_QP) / 3) * 65536 + 1).astype(int),
         "PREDICTION": np.array([2, 10, 20]),
         "TRANSFORM": np.array([[1, 1, 4], [1, 1, 1], [1, 1, 1]]),
+        "FILTER": np.ones(4, dtype=int),
     }
 
 
@@ -346,6 +359,7 @@ def main() -> None:
             "QP_CHANGE": smooth(monotone_tail(stats.qp_change, 6) + 0.5, 1 << 16),
             "PREDICTION": smooth(stats.prediction + 1, 1 << 12),
             "TRANSFORM": smooth(stats.transform + 1, 1 << 12),
+            "FILTER": smooth(stats.filter + 1, 1 << 12),
         }
     )
     print("reconstruction offsets", offsets)

@@ -38,6 +38,7 @@ ESCAPE = 15
 NUM_COUNTS = 32
 NUM_FEATURES = 7
 NUM_CLASSES = 19
+NUM_LEVELS = 40
 _MAX_PREFIX = 12
 _Z_BITS = 12
 
@@ -53,7 +54,8 @@ _WEIGHTS = np.array(tables.WEIGHTS, dtype=np.int32)  # [6, 3, features + 1 (qp)]
 _LEVELS = np.array(tables.LEVELS, dtype=np.int64)  # [levels, 16] frequencies of |value|
 _COUNTS = np.array(tables.COUNTS, dtype=np.int64)  # [6, 3, 32]
 _RECONSTRUCTION = np.array(tables.RECONSTRUCTION, dtype=np.int64)  # 1/32 step towards zero
-NUM_LEVELS = len(_LEVELS)
+# Compiled functions take these as arguments: as globals they would be frozen into numba's cache,
+# which does not notice when another file (the tables) changes.
 
 
 def bit_costs(frequencies: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -202,7 +204,8 @@ def _level(
     prediction: NDArray[np.int32],
     frequencies: NDArray[np.int32],
     blocks: NDArray[np.int32],
-    mode: int,
+    bias: NDArray[np.int32],
+    weights: NDArray[np.int32],
     qp: int,
     p: int,
     f: int,
@@ -212,8 +215,8 @@ def _level(
     n0, n1, n2, n3, n4, n5, n6 = features(
         magnitudes, activity, prediction, frequencies, blocks, p, f, b
     )
-    w = _WEIGHTS[mode, p]
-    z = _BIAS[mode, p, frequencies[f, 5]] + w[0] * n0 + w[1] * n1 + w[2] * n2 + w[3] * n3
+    w = weights[p]
+    z = bias[p, frequencies[f, 5]] + w[0] * n0 + w[1] * n1 + w[2] * n2 + w[3] * n3
     z += w[4] * n4 + w[5] * n5 + w[6] * n6 + w[7] * qp
     return int(min(max(z >> _Z_BITS, 0), NUM_LEVELS - 1))
 
@@ -226,7 +229,8 @@ def _store_and_level(
     prediction: NDArray[np.int32],
     frequencies: NDArray[np.int32],
     blocks: NDArray[np.int32],
-    mode: int,
+    bias: NDArray[np.int32],
+    weights: NDArray[np.int32],
     qp: int,
     p: int,
     index: int,
@@ -243,7 +247,7 @@ def _store_and_level(
     f, b = index // num_blocks, index % num_blocks
     if f >= frequencies.shape[0]:
         return -1
-    return _level(magnitudes, activity, prediction, frequencies, blocks, mode, qp, p, f, b)
+    return _level(magnitudes, activity, prediction, frequencies, blocks, bias, weights, qp, p, f, b)
 
 
 @numba.njit(cache=True)
@@ -258,35 +262,34 @@ def _escape_bits(magnitude: int) -> int:
 
 
 @numba.njit(cache=True)
-def dequantise(value: int, step: int) -> int:
+def dequantise(value: int, step: int, reconstruction: NDArray[np.int64]) -> int:
     """Reconstruction of a quantised value, 1/16 levels."""
     magnitude = min(abs(value), 1 << 14)
     if magnitude == 0:
         return 0
-    level = magnitude * step - ((step * _RECONSTRUCTION[min(magnitude, 3) - 1]) >> 5)
+    level = magnitude * step - ((step * reconstruction[min(magnitude, 3) - 1]) >> 5)
     return int(level) if value > 0 else -int(level)
 
 
 @numba.njit(cache=True)
-def quantise(
+def _quantise(
     target: NDArray[np.float64],
     prediction: NDArray[np.int32],
     frequencies: NDArray[np.int32],
     blocks: NDArray[np.int32],
     counts: NDArray[np.int32],
-    mode: int,
+    bias: NDArray[np.int32],
+    weights: NDArray[np.int32],
+    level_costs: NDArray[np.int32],
+    count_costs: NDArray[np.int32],
+    reconstruction: NDArray[np.int64],
     qp: int,
     lagrangian: float,
+    max_cost: int,
     values: NDArray[np.int32],
     chosen: NDArray[np.int32],
 ) -> tuple[int, float]:
-    """Rate-distortion optimised quantisation of `target` [3, blocks, frequencies] (scan order).
-
-    Each coefficient takes, in coding order, the candidate with the least squared error +
-    `lagrangian` (squared 1/16 levels per bit) * its bits in its true context; then each plane is
-    cut after the frequency that is best for it. Fills `values` (as `target`) and `chosen` [3]
-    (count symbols). Returns the cost in 1/256 bit and the squared error.
-    """
+    """See `quantise`."""
     num_blocks, num = target.shape[1], target.shape[2]
     step = STEPS[qp]
     magnitudes = np.zeros((3, num_blocks + 1, num + 1), dtype=np.int32)
@@ -315,19 +318,29 @@ def quantise(
             error[f] = 0.0
             for b in range(num_blocks):
                 level = _level(
-                    magnitudes, activity, prediction, frequencies, blocks, mode, qp, p, f, b
+                    magnitudes,
+                    activity,
+                    prediction,
+                    frequencies,
+                    blocks,
+                    bias,
+                    weights,
+                    qp,
+                    p,
+                    f,
+                    b,
                 )
                 c = abs(target[p, b, f])
                 top = min(int(c / step + 0.5), 1 << 12)
-                best_rate = _LEVEL_COSTS[level, 0]
+                best_rate = level_costs[level, 0]
                 best_error = c * c
                 best = best_error + per_cost * best_rate
                 best_value = 0
                 for candidate in range(max(top - 1, 1), top + 1):
-                    bits = _LEVEL_COSTS[level, min(candidate, 15)]
+                    bits = level_costs[level, min(candidate, 15)]
                     if candidate >= 15:
                         bits += 256 * _escape_bits(candidate)
-                    difference = c - dequantise(candidate, step)
+                    difference = c - dequantise(candidate, step, reconstruction)
                     squared = difference * difference
                     if squared + per_cost * bits < best:
                         best = squared + per_cost * bits
@@ -365,15 +378,18 @@ def quantise(
                             prediction,
                             frequencies,
                             blocks,
-                            mode,
+                            bias,
+                            weights,
                             qp,
                             p,
                             done,
                             b,
                         )
-                        rate_sum += _LEVEL_COSTS[level, 0]
+                        rate_sum += level_costs[level, 0]
                 done += 1
-            cost = rate_sum + _COUNT_COSTS[mode, p, symbol]
+            cost = rate_sum + count_costs[p, symbol]
+            if symbol > 0 and total_rate + cost > max_cost:
+                break
             if error_sum + tail + per_cost * cost < best:
                 best = error_sum + tail + per_cost * cost
                 best_symbol = symbol
@@ -391,15 +407,48 @@ def quantise(
     return total_rate, total_error
 
 
+def quantise(
+    target: NDArray[np.float64],
+    prediction: NDArray[np.int32],
+    layout: BlockLayout,
+    mode: int,
+    qp: int,
+    lagrangian: float,
+    max_cost: int,
+    values: NDArray[np.int32],
+    chosen: NDArray[np.int32],
+) -> tuple[int, float]:
+    """Rate-distortion optimised quantisation of `target` [3, blocks, frequencies] (scan order).
+
+    Each coefficient takes, in coding order, the candidate with the least squared error +
+    `lagrangian` (squared 1/16 levels per bit) * its bits in its true context; then each plane is
+    cut after the frequency that is best for it and keeps the sum within `max_cost` (1/256 bit;
+    empty planes are always allowed). Fills `values` (as `target`) and `chosen` [3] (count
+    symbols). Returns the cost in 1/256 bit and the squared error.
+    """
+    cost, error = _quantise(
+        target, prediction, layout.frequencies, layout.blocks, layout.counts,
+        _BIAS[mode], _WEIGHTS[mode], _LEVEL_COSTS, _COUNT_COSTS[mode], _RECONSTRUCTION,
+        qp, lagrangian, max_cost, values, chosen,
+    )  # fmt: skip
+    return int(cost), float(error)
+
+
 @numba.njit(cache=True)
-def dequantise_all(values: NDArray[np.int32], step: int) -> NDArray[np.float64]:
-    """`dequantise` of an array, as the exact float64 integers that the transform takes."""
+def _dequantise_all(
+    values: NDArray[np.int32], step: int, reconstruction: NDArray[np.int64]
+) -> NDArray[np.float64]:
     result = np.empty(values.shape)
     for p in range(values.shape[0]):
         for b in range(values.shape[1]):
             for f in range(values.shape[2]):
-                result[p, b, f] = dequantise(values[p, b, f], step)
+                result[p, b, f] = dequantise(values[p, b, f], step, reconstruction)
     return result
+
+
+def dequantise_all(values: NDArray[np.int32], step: int) -> NDArray[np.float64]:
+    """`dequantise` of an array, as the exact float64 integers that the transform takes."""
+    return np.asarray(_dequantise_all(values, step, _RECONSTRUCTION))
 
 
 def _write_escape(writer: PayloadWriter, magnitude: int) -> None:
@@ -446,7 +495,7 @@ def write_coefficients(
         for index, value in enumerate([*ordered, 0]):
             level = _store_and_level(
                 scratch, magnitudes, activity, prediction, layout.frequencies, layout.blocks,
-                mode, qp, p, index, previous,
+                _BIAS[mode], _WEIGHTS[mode], qp, p, index, previous,
             )  # fmt: skip
             if index == total:
                 break
@@ -475,7 +524,7 @@ def read_coefficients(
         for index in range(total + 1):
             level = _store_and_level(
                 values, magnitudes, activity, prediction, layout.frequencies, layout.blocks,
-                mode, qp, p, index, previous,
+                _BIAS[mode], _WEIGHTS[mode], qp, p, index, previous,
             )  # fmt: skip
             if index == total:
                 break

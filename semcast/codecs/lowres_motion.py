@@ -79,7 +79,7 @@ def _predict_pixel(
     total += wy * (16 - wx) * _fetch(fine, p, y, x, field[by, nx, 0], field[by, nx, 1])
     total += (16 - wy) * wx * _fetch(fine, p, y, x, field[ny, bx, 0], field[ny, bx, 1])
     total += (16 - wy) * (16 - wx) * _fetch(fine, p, y, x, field[ny, nx, 0], field[ny, nx, 1])
-    return (total + 128) >> 8
+    return int((total + 128) >> 8)
 
 
 @numba.njit(cache=True)

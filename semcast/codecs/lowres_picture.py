@@ -88,7 +88,7 @@ def _coverage(size: int, small: int) -> NDArray[np.float64]:
     output = np.arange(small)[:, None] * size
     source = np.arange(size)[None, :] * small
     overlap = np.minimum(output + size, source + small) - np.maximum(output, source)
-    return np.clip(overlap, 0, None).astype(np.float64)
+    return np.asarray(np.clip(overlap, 0, None), dtype=np.float64)
 
 
 def planes_from_rgb(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -50,6 +50,11 @@ class Ledger:
     _open: dict[int, _Entry] = field(default_factory=dict)
     _next: int = 0
 
+    @property
+    def num_open(self) -> int:
+        """Frames that were sent and are not complete, or not taken out yet."""
+        return len(self._open)
+
     def sent(
         self,
         frame: SentFrame,

@@ -83,6 +83,8 @@ class Leg:
         self._wants_pictures = wants_pictures
         self._paced = paced
         self._queue: asyncio.Queue[CapturedFrame | None] = asyncio.Queue(_QUEUE_FRAMES)
+        self._source_ended = False
+        self._over = False
 
     def set_channel(self, channel: link_pb2.ChannelSettings) -> None:
         """New channel settings, in force from the next frame."""
@@ -90,7 +92,12 @@ class Leg:
         self._channel_changed = True
 
     async def offer(self, frame: CapturedFrame) -> None:
-        """Takes a frame: waits for room, or, in a paced session, drops the oldest."""
+        """Takes a frame: waits for room, or, in a paced session, drops the oldest.
+
+        A leg that has ended or failed takes nothing and holds up nobody.
+        """
+        if self._over:
+            return
         if self._paced:
             if self._queue.full():
                 self._queue.get_nowait()
@@ -101,6 +108,8 @@ class Leg:
 
     async def end(self) -> None:
         """No more frames; `run` returns when what is under way has come back."""
+        if self._over:
+            return
         if self._paced and self._queue.full():
             self._queue.get_nowait()
             self.frames_dropped += 1
@@ -108,6 +117,14 @@ class Leg:
 
     async def run(self) -> None:
         """Runs until the source has ended. Raises SemcastError where that cannot succeed."""
+        try:
+            await self._run_generations()
+        finally:
+            self._over = True
+            while not self._queue.empty():
+                self._queue.get_nowait()
+
+    async def _run_generations(self) -> None:
         generation = 1
         while True:
             try:
@@ -117,6 +134,8 @@ class Leg:
                 if not self._paced:
                     raise
                 logger.info("%s leg, generation %d: %s", self.name, generation, error)
+                if self._source_ended:
+                    return
                 await self._on_state(self.name, str(error))
             generation += 1
             await asyncio.sleep(_RETRY_S)
@@ -148,6 +167,7 @@ class Leg:
 
     async def _write(self, call: _Call, stream: _Stream) -> None:
         setup, link = self._plan.setup, stream.link
+        self._channel_changed = False
         await call.write(
             channel_pb2.RelayRequest(
                 setup=channel_pb2.RelaySetup(
@@ -158,7 +178,6 @@ class Leg:
                 )
             )
         )
-        self._channel_changed = False
         await self._on_state(self.name, "")
         while (frame := await self._queue.get()) is not None:
             while not link.may_encode:
@@ -171,11 +190,12 @@ class Leg:
             sent, encode_ms = await self._on_worker(partial(link.encode, frame.rgb, frame.pts_us))
             stages_ms = {"source": frame.source_ms, "encode": encode_ms}
             stream.ledger.sent(sent, frame.rgb, captured_s, stages_ms)
-            if self._channel_changed:
+            while self._channel_changed:
                 self._channel_changed = False
                 await call.write(channel_pb2.RelayRequest(channel=self._channel))
             message = frame_to_proto(sent.radio, setup.session_id)
             await call.write(channel_pb2.RelayRequest(frame=message))
+        self._source_ended = True
         await call.done_writing()
         stream.all_sent = True
 
@@ -201,7 +221,7 @@ class Leg:
                 # grpc reports a call that the other end cancelled in this way.
                 raise UnavailableError("The channel emulator broke off the stream.") from None
             raise
-        if not stream.all_sent:
+        if not stream.all_sent or ledger.num_open:
             raise UnavailableError("The channel emulator ended the stream early.")
         stream.finished.put_nowait(None)
 

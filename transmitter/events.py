@@ -20,9 +20,12 @@ class Subscription:
         self._queue: asyncio.Queue[transmitter_pb2.SessionEvent | None] = asyncio.Queue(
             _LOSSLESS_QUEUE if lossless else _LOSSY_QUEUE
         )
+        self._ended = False
 
-    async def put(self, event: transmitter_pb2.SessionEvent | None) -> None:
-        """None ends the subscription."""
+    async def put(self, event: transmitter_pb2.SessionEvent) -> None:
+        """One more event; waits for room where lossless."""
+        if self._ended:
+            return
         if self.lossless:
             await self._queue.put(event)
             return
@@ -30,8 +33,23 @@ class Subscription:
             self._queue.get_nowait()
         self._queue.put_nowait(event)
 
+    def end(self) -> None:
+        """No more events; those that are queued can still be read. Waits for nobody."""
+        self._ended = True
+        if not self._queue.full():
+            self._queue.put_nowait(None)
+
+    def leave(self) -> None:
+        """The watcher has gone: whoever waits for it to read goes on."""
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self.end()
+
     async def __aiter__(self) -> AsyncIterator[transmitter_pb2.SessionEvent]:
-        while (event := await self._queue.get()) is not None:
+        while not (self._ended and self._queue.empty()):
+            event = await self._queue.get()
+            if event is None:
+                return
             yield event
 
 
@@ -53,8 +71,9 @@ class EventHub:
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Removes a watcher."""
+        """Removes a watcher; the session waits for it no longer."""
         self._subscriptions.discard(subscription)
+        subscription.leave()
 
     async def publish(self, event: transmitter_pb2.SessionEvent) -> None:
         """Gives an event to everybody it is for."""
@@ -62,7 +81,7 @@ class EventHub:
             if event.WhichOneof("event") != "frames" or subscription.pictures:
                 await subscription.put(event)
 
-    async def close(self) -> None:
-        """Ends all subscriptions."""
-        for subscription in list(self._subscriptions):
-            await subscription.put(None)
+    def close(self) -> None:
+        """Ends all subscriptions, after what they were sent. Waits for nobody."""
+        for subscription in self._subscriptions:
+            subscription.end()

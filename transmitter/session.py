@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from semcast.errors import SemcastError
 from semcast.media.publisher import VideoPublisher
@@ -20,6 +21,8 @@ from transmitter.plan import MAIN_LEG, LegPlan
 from transmitter.sources import SourceFrame
 
 logger = logging.getLogger(__name__)
+
+Error = TypeVar("Error", bound=Exception)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class RunningSession:
         self.spec = spec
         self.hub = EventHub()
         self.status = transmitter_pb2.SessionStatus(state=transmitter_pb2.SESSION_STATE_CONNECTING)
-        self.failure: SemcastError | None = None
+        self.failure: Exception | None = None
         self.preview: VideoPublisher | None = None
         if spec.paced:
             self.preview = VideoPublisher(
@@ -89,10 +92,16 @@ class RunningSession:
                 for leg in self._legs:
                     group.create_task(self._run_leg(leg))
         except* SemcastError as errors:
-            error = _first_leaf(errors)
-            self.failure = error
-            logger.warning("session %s failed: %s", self.spec.session_id, error)
-            await self._publish_status(MAIN_LEG, transmitter_pb2.SESSION_STATE_FAILED, str(error))
+            self.failure = _first_leaf(errors)
+            logger.warning("session %s failed: %s", self.spec.session_id, self.failure)
+            await self._publish_failure(str(self.failure))
+        except* Exception as errors:
+            self.failure = _first_leaf(errors)
+            logger.exception("session %s failed", self.spec.session_id)
+            await self._publish_failure(
+                f"The session failed by a fault of the transmitter ({type(self.failure).__name__}): "
+                "see its log."
+            )
         else:
             await self._publish_status(MAIN_LEG, transmitter_pb2.SESSION_STATE_ENDED, "")
         finally:
@@ -100,7 +109,7 @@ class RunningSession:
             self._reader.shutdown(wait=False, cancel_futures=True)
             if self.preview:
                 await self.preview.close()
-            await self.hub.close()
+            self.hub.close()
 
     async def _run_leg(self, leg: Leg) -> None:
         try:
@@ -155,6 +164,9 @@ class RunningSession:
         )
         await self._publish_status(leg_name, state, trouble)
 
+    async def _publish_failure(self, sentence: str) -> None:
+        await self._publish_status(MAIN_LEG, transmitter_pb2.SESSION_STATE_FAILED, sentence)
+
     async def _publish_status(
         self, leg_name: str, state: transmitter_pb2.SessionState, detail: str
     ) -> None:
@@ -164,7 +176,7 @@ class RunningSession:
         await self.hub.publish(transmitter_pb2.SessionEvent(leg=leg_name, status=status))
 
 
-def _first_leaf(errors: BaseExceptionGroup[SemcastError]) -> SemcastError:
+def _first_leaf(errors: BaseExceptionGroup[Error]) -> Error:
     first = errors.exceptions[0]
     return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first
 

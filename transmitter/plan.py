@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from semcast.errors import InputError
 from semcast.link import plan_grid
-from semcast.rpc.messages import channel_model_from_proto
+from semcast.rpc.limits import MAX_SYMBOLS_PER_FRAME
+from semcast.rpc.messages import channel_model_from_proto, setup_from_proto, setup_to_proto
 from semcast.schemes import find_scheme, resolve_mcs, symbols_per_frame
 from semcast.session import ChannelModel, SessionSetup
 from semcast.v1 import link_pb2, transmitter_pb2
@@ -18,6 +19,10 @@ BASELINE_LEG = "baseline"
 
 SNR_MIN_DB, SNR_MAX_DB = -30.0, 60.0
 """Beyond these the emulator's arithmetic means nothing any more."""
+
+_SEED_END = 2**63
+_BURST_BOUNDS_FRAMES = {"burst_frames_mean": (1, 10_000), "gap_frames_mean": (2, 10_000)}
+"""What the emulator takes; 0, not set, takes its default."""
 
 MAX_PIXELS = 5_000_000
 """A received RGB frame must fit one gRPC message (16 MiB) on its way back to the meter."""
@@ -76,6 +81,13 @@ def plan_legs(spec: transmitter_pb2.SessionSpec) -> list[LegPlan]:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise InputError(f"The value for {where} cannot be: {first['msg']}.") from error
+        if setup.symbols_per_frame > MAX_SYMBOLS_PER_FRAME:
+            raise InputError(
+                f"CBR {cbr:g} makes {setup.symbols_per_frame} symbols a frame at this size: "
+                f"at most {MAX_SYMBOLS_PER_FRAME} can be sent."
+            )
+        # What the next hop would refuse is refused before anything starts.
+        setup_from_proto(setup_to_proto(setup))
         plan_grid(setup)
         plans.append(LegPlan(leg, setup, cbr))
     return plans
@@ -88,3 +100,9 @@ def check_channel(channel: link_pb2.ChannelSettings) -> None:
             f"SNR {channel.snr_db:g} dB is out of range: {SNR_MIN_DB:g} to {SNR_MAX_DB:g} dB."
         )
     channel_model_from_proto(channel.model)
+    if channel.seed >= _SEED_END:
+        raise InputError(f"The channel's seed {channel.seed} is out of range: 0 to 2^63 - 1.")
+    for name, (least, most) in _BURST_BOUNDS_FRAMES.items():
+        frames = getattr(channel, name)
+        if frames != 0 and not least <= frames <= most:
+            raise InputError(f"The channel's {name} {frames:g} is out of range: {least} to {most}.")

@@ -1,12 +1,14 @@
 """Record and replay: every message that entered the receiver, in a file, and back.
 
-A record is a folder with one file per generation of each session, `SESSION-GENERATION.semcast`:
+A record is a folder with one file per generation of each session, `SESSION-GENERATION.semcast`
+(a number is added where that exists):
 `ReceiveRequest` messages, each preceded by its length as a protobuf varint. The first is the
 set-up. Nothing else is needed to make the same frames again.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -31,8 +33,10 @@ class Recorder:
     def __init__(self, folder: Path, setup: SessionSetup) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._session_id = setup.session_id
-        path = folder / f"{setup.session_id}-{setup.generation}{SUFFIX}"
-        self._file: BinaryIO = path.open("wb")
+        stem = f"{setup.session_id}-{setup.generation}"
+        names = itertools.chain([stem], (f"{stem}.{again}" for again in itertools.count(2)))
+        paths = (folder / f"{name}{SUFFIX}" for name in names)
+        self._file: BinaryIO = next(path for path in paths if not path.exists()).open("xb")
         self._write(receiver_pb2.ReceiveRequest(setup=setup_to_proto(setup)))
 
     def add(self, frame: RadioFrame) -> None:

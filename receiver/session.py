@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from receiver.concealment import conceal
+from receiver.concealment import Concealment, conceal
 from receiver.generator import Conditions, Generator, GeneratorContext
 from semcast.link import LinkReceiver, ReceivedFrame
 from semcast.session import Modality, RadioFrame, SessionSetup
@@ -18,10 +18,15 @@ from semcast.session import Modality, RadioFrame, SessionSetup
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrame:
-    """One radio frame read. conditions: what the receiver has now; None where no picture came."""
+    """One radio frame read: all that rendering needs, so that it may come late or not at all.
+
+    newest: sequence number of the newest picture in the conditions; -1 before the first.
+    """
 
     received: ReceivedFrame
-    conditions: Conditions | None
+    conditions: Conditions
+    newest: int
+    concealment: Concealment
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +39,42 @@ class RenderedFrame:
 
 
 class ReceiverSession:
-    """Decodes and renders the frames of one generation of a session."""
+    """Decodes and renders the frames of one generation of a session.
+
+    `decode` and `render` share nothing but what `decode` returns, so each may have a thread.
+    """
 
     def __init__(self, setup: SessionSetup, generator: Generator) -> None:
         self._setup = setup
         self._link = LinkReceiver(setup)
-        self._generator = generator
-        generator.reset(GeneratorContext(setup.width, setup.height, setup.fps, setup.seed))
         self._pictures: dict[Modality, NDArray[np.uint8]] = {}
         self._came: dict[Modality, int] = {}
         self._held_frames = 0
+        self._generator = generator
+        generator.reset(GeneratorContext(setup.width, setup.height, setup.fps, setup.seed))
         self._shown = generator.step(Conditions({}, {}))
+        self._shown_newest = -1
 
     def decode(self, frame: RadioFrame) -> DecodedFrame:
         """Reads the next radio frame. Raises InputError for one that is not of this session."""
         received = self._link.receive(frame)
-        if not received.pictures:
-            return DecodedFrame(received, None)
         for modality, picture in received.pictures.items():
             self._pictures[modality] = picture
             self._came[modality] = received.sequence
         ages = {m: received.sequence - came for m, came in self._came.items()}
-        return DecodedFrame(received, Conditions(dict(self._pictures), ages))
+        concealment = conceal(self._held_frames, complete=received.complete, fps=self._setup.fps)
+        self._held_frames = concealment.held_frames
+        return DecodedFrame(
+            received=received,
+            conditions=Conditions(dict(self._pictures), ages),
+            newest=max(self._came.values(), default=-1),
+            concealment=concealment,
+        )
 
     def render(self, decoded: DecodedFrame) -> RenderedFrame:
-        """The frame to show after `decoded`; the last one again where no picture came."""
-        complete = decoded.received.complete
-        state = conceal(self._held_frames, complete=complete, fps=self._setup.fps)
-        self._held_frames = state.held_frames
-        if decoded.conditions is not None:
+        """The frame to show after `decoded`; the last one again where no picture came since."""
+        if decoded.newest > self._shown_newest:
             self._shown = self._generator.step(decoded.conditions)
+            self._shown_newest = decoded.newest
+        state = decoded.concealment
         return RenderedFrame(self._shown, state.concealed, state.outage)

@@ -13,7 +13,10 @@ class ReceiverSettings(ServiceSettings):
     """Settings of `semcast serve receiver`."""
 
     max_sessions: int = Field(
-        default=8, ge=1, le=1024, description="Sessions received at once; more are refused."
+        default=16,
+        ge=1,
+        le=1024,
+        description="Links received at once, baselines among them; more are refused.",
     )
     record_dir: Path | None = Field(
         default=None, description="Folder for a record of every message that enters the receiver."

@@ -1,7 +1,7 @@
-"""Sessions as they run: one stream of radio frames each, one worker thread for the maths.
+"""Sessions as they run: one stream of radio frames each, and two threads for all their maths.
 
-    read ──► decode (worker) ──► feedback at once
-                └──► at most 2 decoded frames ──► render (worker) ──► viewers, tap, telemetry
+    read ──► decode (its thread) ──► feedback at once
+                └──► at most 2 decoded frames ──► render (the model's thread) ──► viewers, tap
 
 A live session skips rendering of a frame when a newer one waits; it never skips decoding, because
 later frames are predicted from it. A session that is not live waits instead.
@@ -54,7 +54,8 @@ class Streams:
     def __init__(self, max_sessions: int, record_folder: Path | None) -> None:
         self._max_sessions = max_sessions
         self._record_folder = record_folder
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="receiver-maths")
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
+        self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._running: dict[str, asyncio.Task[None]] = {}
         self._publishers: dict[str, tuple[tuple[int, int, float], VideoPublisher]] = {}
 
@@ -65,9 +66,9 @@ class Streams:
 
     async def warm_up(self) -> None:
         """Compiles and loads what the first frame would otherwise wait for."""
-        from semcast.air.warm import warm_up
+        from semcast.warm import warm_up
 
-        await asyncio.get_running_loop().run_in_executor(self._worker, warm_up)
+        await asyncio.get_running_loop().run_in_executor(self._decoder, warm_up)
 
     def publisher(self, session_id: str) -> VideoPublisher:
         """The video of a session. Raises NotFoundError for one that is not running."""
@@ -95,10 +96,10 @@ class Streams:
                 f"This receiver serves {self._max_sessions} sessions already; stop one first."
             )
         self._running[setup.session_id] = task
-        if older is not None:
-            older.cancel()
-            await asyncio.wait([older])
         try:
+            if older is not None:
+                older.cancel()
+                await asyncio.wait([older])
             await self._run(setup, frames, on_decoded, on_outcome)
         finally:
             if self._running.get(setup.session_id) is task:
@@ -113,7 +114,7 @@ class Streams:
     ) -> None:
         loop = asyncio.get_running_loop()
         session = await loop.run_in_executor(
-            self._worker, lambda: ReceiverSession(setup, make_generator(setup.generator))
+            self._model, lambda: ReceiverSession(setup, make_generator(setup.generator))
         )
         publisher = await self._publisher_for(setup)
         recorder = Recorder(self._record_folder, setup) if self._record_folder else None
@@ -126,7 +127,7 @@ class Streams:
                 if recorder:
                     recorder.add(frame)
                 decoded, decode_ms = await loop.run_in_executor(
-                    self._worker, timed, partial(session.decode, frame)
+                    self._decoder, timed, partial(session.decode, frame)
                 )
                 await on_decoded(decoded)
                 if setup.live and waiting.full():
@@ -142,7 +143,7 @@ class Streams:
         async def render_all() -> None:
             while (item := await waiting.get()) is not None:
                 rendered, render_ms = await loop.run_in_executor(
-                    self._worker, timed, partial(session.render, item.decoded)
+                    self._model, timed, partial(session.render, item.decoded)
                 )
                 publisher.push(rendered.rgb, item.decoded.received.pts_us)
                 await on_outcome(
@@ -160,8 +161,8 @@ class Streams:
             async with asyncio.TaskGroup() as group:
                 group.create_task(decode_all())
                 group.create_task(render_all())
-        except* Exception as errors:
-            raise errors.exceptions[0] from None
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
         finally:
             if recorder:
                 recorder.close()
@@ -195,4 +196,5 @@ class Streams:
         for _, publisher in self._publishers.values():
             await publisher.close()
         self._publishers.clear()
-        self._worker.shutdown(wait=True, cancel_futures=True)
+        for thread in (self._decoder, self._model):
+            thread.shutdown(wait=True, cancel_futures=True)

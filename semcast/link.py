@@ -32,7 +32,7 @@ from semcast.errors import InputError
 from semcast.parts import PartReceiver, PartSender, block_key
 from semcast.parts.lowres import LowresReceiver, LowresSender
 from semcast.parts.video import VideoReceiver, VideoSender
-from semcast.schemes import Scheme, find_scheme
+from semcast.schemes import Scheme, find_scheme, resolve_mcs
 from semcast.session import (
     RUNG_REPORT_BITS,
     SNR_REPORT_BITS,
@@ -115,7 +115,8 @@ def plan_grid(setup: SessionSetup) -> Grid:
     scheme = find_scheme(setup.scheme)
     receivers = [_RECEIVERS[modality] for modality in scheme.modalities]
     fields = [field for receiver in receivers for field in receiver.control_fields]
-    fixed_rung = None if setup.mcs == "auto" else ladder.rung(setup.mcs)
+    mcs = resolve_mcs(scheme, setup.mcs)
+    fixed_rung = None if mcs == "auto" else ladder.rung(mcs)
     # Control must hold where no part does any more, and need not hold far below.
     design_snr_db = (fixed_rung or LADDER[0]).min_snr_db - CONTROL_MARGIN_DB
     design_snr_db = max(DESIGN_SNR_DB, design_snr_db)
@@ -143,6 +144,20 @@ def plan_grid(setup: SessionSetup) -> Grid:
     )
 
 
+def _as_long_as(block: NDArray[np.complex64] | None, num_symbols: int) -> NDArray[np.complex64]:
+    """The samples that control says are this part's, whatever was really sent.
+
+    A receiver on the air would read exactly these, so that a false control word shows only in a
+    CRC that fails and never in the length of a message. Where nothing was sent it would read noise;
+    zeros stand for it, which no decoder takes for a block.
+    """
+    read = np.zeros(num_symbols, np.complex64)
+    if block is not None:
+        kept = block[:num_symbols]
+        read[: len(kept)] = kept
+    return read
+
+
 _SLOWEST_USABLE_AT_MOST = "qpsk-1/2"
 """A session whose slowest rung were faster than this would not work below about 5 dB."""
 
@@ -162,6 +177,8 @@ class _RungClock:
         self._asked: dict[int, Rung] = {}
 
     def ask(self, sequence: int, rung: Rung) -> None:
+        if self._fixed:
+            return
         self._asked[sequence + self._delay_frames] = rung
 
     def rung(self, sequence: int) -> Rung:
@@ -186,9 +203,9 @@ class LinkSender:
 
     def _part(self, modality: Modality, num_symbols: int) -> PartSender:
         codec = self._grid.scheme.video_codec
-        if modality == Modality.VIDEO and codec:
-            nominal = self._grid.fixed_rung or ladder.pick_rung(0.0, None)
-            return VideoSender(self._setup, num_symbols, codec, nominal)
+        rung = self._grid.fixed_rung
+        if modality == Modality.VIDEO and codec and rung:
+            return VideoSender(self._setup, num_symbols, codec, rung)
         return LowresSender(self._setup, num_symbols)
 
     @property
@@ -301,10 +318,10 @@ class LinkReceiver:
         received: set[Modality] = set()
         seen: list[NDArray[np.complex64]] = []
         for part in self._parts:
-            block = samples.get(part.modality, np.empty(0, np.complex64))
-            if control is None or len(block) != part.num_symbols(control):
+            if control is None:
                 part.lost(sequence)
                 continue
+            block = _as_long_as(samples.get(part.modality), part.num_symbols(control))
             equalised, noise_var = self._equalise(block)
             seen.append(equalised)
             result = part.decode(equalised, noise_var, sequence, rung, control)
@@ -318,7 +335,7 @@ class LinkReceiver:
                 pictures[part.modality] = result.picture
             if result.resent is not None:
                 estimator.observe_resent(block, result.resent)
-            elif len(block) and not self._fading:
+            elif not part.control_fields and not self._fading:
                 # Not known, but of unit power when sent: tells the noise where little else does.
                 estimator.observe_blind(block)
 
@@ -370,6 +387,9 @@ class LinkReceiver:
             )
         samples = {block.modality: block.samples for block in frame.blocks}
         fixed = {Modality.PILOT: self._setup.pilots_per_frame}
+        for part in self._parts:
+            if not part.control_fields:
+                fixed[part.modality] = part.num_symbols({})
         if self._grid.control:
             fixed[Modality.CONTROL] = self._grid.control_symbols
         for modality, num_symbols in fixed.items():

@@ -105,11 +105,16 @@ def find_scheme(text: str) -> Scheme:
 def resolve_mcs(scheme: Scheme, mcs: str) -> str:
     """The mcs a session uses: the caller's, or the scheme's default for "" and "default".
 
-    Raises InputError for a rung that is not on the ladder.
+    Raises InputError for a rung that is not on the ladder, and for "auto" where it must be fixed.
     """
     chosen = scheme.default_mcs if mcs in ("", "default") else mcs
     if chosen != "auto":
         rung(chosen)
+    elif scheme.video_codec:
+        raise InputError(
+            f"'{scheme.id}' has modulation and code fixed for the session, as in the paper: "
+            f"give --mcs a rung such as {_CLASSICAL_MCS}."
+        )
     return chosen
 
 

@@ -183,7 +183,9 @@ class Leg:
             while not link.may_encode:
                 stream.fed_back.clear()
                 await stream.fed_back.wait()
-            await stream.room.acquire()
+            while stream.finished.qsize() >= _UNDELIVERED_REPORTS:
+                stream.delivered.clear()
+                await stream.delivered.wait()
             start_s = time.monotonic()
             # Without pacing, a frame counts as come in when the link takes it.
             captured_s = frame.captured_s if self._paced else start_s
@@ -228,7 +230,7 @@ class Leg:
     async def _deliver(self, stream: _Stream) -> None:
         while (frame := await stream.finished.get()) is not None:
             await self._on_finished(self.name, frame)
-            stream.room.release()
+            stream.delivered.set()
 
     async def _on_worker(self, function: Callable[[], Result]) -> tuple[Result, float]:
         """Result, and service time in milliseconds (waiting for the worker left out)."""
@@ -237,11 +239,11 @@ class Leg:
 
 @dataclass(slots=True)
 class _Stream:
-    """One generation's stream. room: for reports not delivered yet, which bounds `finished`."""
+    """One generation's stream."""
 
     link: LinkSender
     ledger: Ledger
     fed_back: asyncio.Event = field(default_factory=asyncio.Event)
     finished: asyncio.Queue[FinishedFrame | None] = field(default_factory=asyncio.Queue)
-    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_UNDELIVERED_REPORTS))
+    delivered: asyncio.Event = field(default_factory=asyncio.Event)
     all_sent: bool = False

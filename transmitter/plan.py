@@ -24,8 +24,8 @@ _SEED_END = 2**63
 _BURST_BOUNDS_FRAMES = {"burst_frames_mean": (1, 10_000), "gap_frames_mean": (2, 10_000)}
 """What the emulator takes; 0, not set, takes its default."""
 
-MAX_PIXELS = 5_000_000
-"""A received RGB frame must fit one gRPC message (16 MiB) on its way back to the meter."""
+MAX_PIXELS = 2_700_000
+"""A frame's source and received picture must fit one gRPC message (16 MiB) together."""
 
 
 @dataclass(frozen=True, slots=True)

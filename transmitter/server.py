@@ -27,6 +27,9 @@ from transmitter.webcams import PREFIX, Webcams
 _ENDED = (transmitter_pb2.SESSION_STATE_ENDED, transmitter_pb2.SESSION_STATE_FAILED)
 
 
+_EXPIRE_EVERY_S = 60.0
+
+
 class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
     """Owns sources and sessions."""
 
@@ -42,6 +45,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
         self._stub = channel_pb2_grpc.ChannelServiceStub(self._channel)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="transmitter-maths")
         self._sessions: dict[str, tuple[RunningSession, asyncio.Task[None]]] = {}
+        self._expiring: asyncio.Task[None] | None = None
 
     def register(self, server: RpcServer) -> None:
         """Adds the service and its metrics."""
@@ -80,12 +84,20 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
 
     async def warm_up(self) -> None:
         """Compiles what the first frame would otherwise wait for."""
-        from semcast.air.warm import warm_up
+        from semcast.warm import warm_up
 
         await asyncio.get_running_loop().run_in_executor(self._worker, warm_up)
+        self._expiring = asyncio.create_task(self._expire_uploads())
+
+    async def _expire_uploads(self) -> None:
+        while True:
+            await asyncio.sleep(_EXPIRE_EVERY_S)
+            self._catalogue.expire({session.spec.clip for session, _ in self._sessions.values()})
 
     async def close(self) -> None:
         """Stops sessions, viewers and webcams; removes uploads."""
+        if self._expiring:
+            self._expiring.cancel()
         for session_id in list(self._sessions):
             await self._stop(session_id)
         await self._viewers.close_all()
@@ -103,9 +115,9 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
         request: transmitter_pb2.RunSessionRequest,
         context: object,
     ) -> AsyncIterator[transmitter_pb2.RunSessionResponse]:
-        """Starts a session of any clip this process can read, and streams its events."""
+        """Starts a session and streams its events; with `any_path`, of any file it can read."""
         session, subscription = await self._start(
-            request.spec, any_path=True, pictures=request.include_frames
+            request.spec, any_path=self._settings.any_path, pictures=request.include_frames
         )
         assert subscription is not None
         try:
@@ -114,7 +126,10 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
             if session.failure is not None:
                 raise session.failure
         finally:
-            await self._stop(request.spec.session_id)
+            session.hub.unsubscribe(subscription)
+            found = self._sessions.get(request.spec.session_id)
+            if found is not None and found[0] is session:
+                await self._stop(request.spec.session_id)
 
     async def StartSession(
         self,
@@ -130,7 +145,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
     ) -> tuple[RunningSession, Subscription | None]:
         plans = plan_legs(spec)
         source = await asyncio.to_thread(self._open_source, spec, any_path)
-        if spec.session_id in self._sessions:
+        while spec.session_id in self._sessions:
             await self._stop(spec.session_id)
         if self._num_running >= self._settings.max_sessions:
             source.close()

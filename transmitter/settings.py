@@ -18,6 +18,11 @@ class TransmitterSettings(ServiceSettings):
     clips: list[Path] = Field(
         default=[], description="Files and folders offered as clips beside the samples."
     )
+    any_path: bool = Field(
+        default=False,
+        description="Let RunSession play any file this process can read, as `semcast send` needs; "
+        "for a transmitter that only its own user can reach.",
+    )
     max_sessions: int = Field(
         default=8, ge=1, le=1024, description="Sessions at once; more are refused."
     )

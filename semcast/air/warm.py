@@ -1,4 +1,4 @@
-"""Everything compiled, loaded and tabulated before the first frame."""
+"""The air link compiled and loaded before the first frame."""
 
 from typing import Final
 

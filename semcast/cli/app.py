@@ -70,7 +70,9 @@ def send(
     ] = None,
     fps: Annotated[float, typer.Option(help="Frames per second.")] = 8.0,
     size: Annotated[str, typer.Option(help="Side of a square, or WxH, pixels.")] = "256",
-    frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000_000, help="Stop after this many frames.")
+    ] = None,
     segment: Annotated[int, typer.Option(min=1, max=10_000, help="Frames per segment.")] = 8,
     cbr: Annotated[
         float | None, typer.Option(help="Symbols per source sample; each scheme has a default.")
@@ -82,7 +84,9 @@ def send(
     feedback_delay: Annotated[
         int, typer.Option(min=1, max=4, help="Frames until feedback is in force.")
     ] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of noise, pilots and generator.")] = 7777,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Of noise, pilots and generator.")
+    ] = 7777,
     caption: Annotated[str, typer.Option(help="Caption; else the .txt beside the clip.")] = "",
     generator: Annotated[str, typer.Option(help="What makes the frames.")] = "passthrough",
     in_process: Annotated[

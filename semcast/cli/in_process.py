@@ -21,6 +21,7 @@ from receiver.streams import FrameOutcome
 from semcast.link import LinkSender
 from semcast.rpc.messages import feedback_to_proto
 from semcast.v1 import transmitter_pb2
+from semcast.warm import warm_up
 from transmitter.ledger import FinishedFrame, Ledger
 from transmitter.plan import plan_legs
 from transmitter.sources import read_clip
@@ -31,6 +32,7 @@ def run_in_process(
 ) -> Iterator[FinishedFrame]:
     """Streams a clip through link, emulator and receiver; yields each frame's report and pair."""
     plan = plan_legs(spec)[0]
+    warm_up()
     setup = plan.setup
     frames = read_clip(
         spec.clip,

@@ -111,12 +111,21 @@ class LocalServices:
     """Receiver, channel emulator and transmitter on free ports of this machine."""
 
     def __init__(
-        self, *, record_dir: Path | None = None, clips: Sequence[str] = (), live: bool = False
+        self,
+        *,
+        record_dir: Path | None = None,
+        clips: Sequence[str] = (),
+        live: bool = False,
+        any_path: bool = False,
     ) -> None:
-        """clips: offered by the transmitter. live: quick shutdown does not wait for streams."""
+        """clips: offered by the transmitter. live: quick shutdown does not wait for streams.
+
+        any_path: RunSession may name any file.
+        """
         receiver_port, channel_port, transmitter_port = (free_port() for _ in range(3))
         grace = ["--grace-s", "0.5"] if live else []
         record = ["--record-dir", str(record_dir)] if record_dir else []
+        any_path_flag = ["--any-path"] if any_path else []
         offered = [argument for clip in clips for argument in ("--clips", clip)]
         self.receiver = ServiceProcess("receiver", receiver_port, [*record, *grace])
         self.channel = ServiceProcess(
@@ -127,7 +136,7 @@ class LocalServices:
         self.transmitter = ServiceProcess(
             "transmitter",
             transmitter_port,
-            ["--channel-address", self.channel.address, *offered, *grace],
+            ["--channel-address", self.channel.address, *offered, *grace, *any_path_flag],
         )
         self.all = (self.receiver, self.channel, self.transmitter)
 

@@ -8,11 +8,12 @@ import numpy as np
 from rich.console import Console
 
 from receiver.record import find_record, replay
-from semcast.cli.video_file import VideoFile
+from semcast.cli.video_file import VideoFile, require_folders
 
 
 def replay_record(record: Path, video: Path, frames_out: Path | None) -> int:
     """Writes the frames a record gives; returns how many. Raises InputError for a bad record."""
+    require_folders(video, frames_out)
     setup, frames = replay(find_record(record))
     kept = []
     count = 0

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from semcast.cli.in_process import pictures, run_in_process
 from semcast.cli.processes import LocalServices
-from semcast.cli.video_file import VideoFile
+from semcast.cli.video_file import VideoFile, require_folders
 from semcast.errors import InputError
 from semcast.metrics.quality import QualityMeter
 from semcast.report import Report, ReportBuilder
@@ -48,9 +48,7 @@ def send(spec: transmitter_pb2.SessionSpec, outputs: Outputs, *, in_process: boo
     """
     info = probe_clip(spec.clip)
     plan = plan_legs(spec)[0]
-    for path in (outputs.video, outputs.report, outputs.frames):
-        if path is not None and not path.parent.is_dir():
-            raise InputError(f"The folder '{path.parent}' does not exist: make it first.")
+    require_folders(outputs.video, outputs.report, outputs.frames)
     total = spec.max_frames or None
     if info.duration_s:
         in_clip = max(1, round(info.duration_s * spec.frames_per_second))
@@ -90,7 +88,7 @@ def _in_process_items(spec: transmitter_pb2.SessionSpec, record_dir: Path | None
 async def _grpc_items(
     spec: transmitter_pb2.SessionSpec, record_dir: Path | None
 ) -> AsyncIterator[Item]:
-    async with LocalServices(record_dir=record_dir) as services:
+    async with LocalServices(record_dir=record_dir, any_path=True) as services:
         address = services.transmitter.address
         async with open_channel(address) as channel:
             stub = transmitter_pb2_grpc.TransmitterServiceStub(channel)

@@ -58,3 +58,10 @@ class VideoFile:
         if kind is None:
             self._container.mux(self._stream.encode(None))
         self._container.close()
+
+
+def require_folders(*paths: Path | None) -> None:
+    """Raises InputError where a file that is to be written has no folder to be in."""
+    for path in paths:
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"The folder '{path.parent}' does not exist: make it first.")

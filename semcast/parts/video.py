@@ -1,8 +1,12 @@
 """H.264 or H.265 over the air: one access unit a frame in one digital block.
 
-The size of an access unit varies, so it is control: `video_units` (8 bits) counts units of a size
-fixed at set-up (1/16 of the average frame), and 0 means that the encoder skipped the frame. The
-access unit is padded with zero bytes, in which no NAL unit ends.
+The size of an access unit varies, so it is control: `video_size` (8 bits) stands for a number of
+units of a size fixed at set-up, 1/16 of the average frame:
+
+    0 .. 127:   that many units; 0 means that the encoder skipped the frame
+    128 .. 255: 127 + 8 (size - 127) units, up to 72 average frames, which an IDR may need
+
+The access unit is padded with zero bytes, in which no NAL unit ends.
 
 A lost frame breaks the prediction of those after it. The receiver holds the last good picture, and
 the transmitter, told by feedback, sends an IDR.
@@ -20,16 +24,18 @@ from semcast.air import crc, digital
 from semcast.air.control import ControlField
 from semcast.air.ladder import Rung
 from semcast.codecs.classical import ClassicalDecoder, ClassicalEncoder
+from semcast.errors import InputError
 from semcast.parts import ReceivedPart, SentPart, block_key
 from semcast.session import Modality, SessionSetup
 
-_UNITS_BITS = 8
-_MAX_UNITS = 2**_UNITS_BITS - 1
+_SIZE_BITS = 8
+_FINE_SIZES = 127
+_COARSE_UNITS = 8
 _UNITS_PER_AVERAGE_FRAME = 16
 LEAST_VIDEO_BITS = 96
 """Ours: with less on average, x264 and x265 skip nearly every frame, whatever the size."""
 
-_CONTROL_FIELDS: tuple[ControlField, ...] = (ControlField("video_units", _UNITS_BITS),)
+_CONTROL_FIELDS: tuple[ControlField, ...] = (ControlField("video_size", _SIZE_BITS),)
 
 
 def unit_symbols(num_symbols: int) -> int:
@@ -37,8 +43,24 @@ def unit_symbols(num_symbols: int) -> int:
     return max(1, num_symbols // _UNITS_PER_AVERAGE_FRAME)
 
 
+def units_of(size: int) -> int:
+    """Units that a value of `video_size` stands for."""
+    return size + max(0, size - _FINE_SIZES) * (_COARSE_UNITS - 1)
+
+
+def size_for(units: int) -> int:
+    """Least value of `video_size` that stands for so many units or more; past 255 where none is."""
+    if units <= _FINE_SIZES:
+        return units
+    return _FINE_SIZES - (_FINE_SIZES - units) // _COARSE_UNITS
+
+
 class VideoSender:
-    """Transmitter half. num_symbols: average symbols a frame may use for video."""
+    """Transmitter half.
+
+    num_symbols: average symbols a frame may use for video. rung: of the whole session, since the
+    encoder's rate cannot follow a changing one.
+    """
 
     modality = Modality.VIDEO
     control_fields = _CONTROL_FIELDS
@@ -48,16 +70,17 @@ class VideoSender:
         setup: SessionSetup,
         num_symbols: int,
         codec: Literal["h264", "h265"],
-        nominal_rung: Rung,
+        rung: Rung,
     ) -> None:
         self._seed = setup.seed
+        self._codec = codec
         self._unit_symbols = unit_symbols(num_symbols)
         self._encoder = ClassicalEncoder(
             codec,
             setup.width,
             setup.height,
             setup.fps,
-            digital.payload_bits(num_symbols, nominal_rung),
+            digital.payload_bits(num_symbols, rung),
         )
         self._idr_bits = 0.0
         self._newest_idr = -1
@@ -71,23 +94,25 @@ class VideoSender:
         padding_bits = 0 if self._idr_wanted else int(rate.padding())
         data = np.unpackbits(np.frombuffer(access_unit, np.uint8))
         symbols = digital.num_symbols(len(data) + padding_bits, rung)
-        units = min(-(-symbols // self._unit_symbols), _MAX_UNITS)
-        num_symbols = units * self._unit_symbols
+        size = size_for(-(-symbols // self._unit_symbols))
+        if size >= 2**_SIZE_BITS:
+            raise InputError(
+                f"A {self._codec} picture took {len(data)} bits, "
+                f"{len(data) / rate.target_per_frame:.0f} times what a frame may use on average: "
+                "raise the CBR or lower the size."
+            )
+        if not size:
+            return SentPart(np.empty(0, np.complex64), 0, 0, {"video_size": 0})
+        num_symbols = units_of(size) * self._unit_symbols
         num_bits = digital.payload_bits(num_symbols, rung)
-        if num_bits < len(data):
-            # Longer than control can say: the receiver would wait for an IDR anyway.
-            self._idr_wanted = True
-            num_symbols = num_bits = units = 0
-        rate.spend(max(0, num_bits - len(data)))
-        if not units:
-            return SentPart(np.empty(0, np.complex64), 0, 0, {"video_units": 0})
+        rate.spend(num_bits - len(data))
         payload = np.zeros(num_bits, np.uint8)
         payload[: len(data)] = data
         samples = digital.encode_block(
             payload, num_symbols, rung, block_key(self._seed, sequence, self.modality)
         )
         crc_bits = crc.length_bits(digital.crc_kind(num_bits))
-        return SentPart(samples, num_bits, crc_bits, {"video_units": units})
+        return SentPart(samples, num_bits, crc_bits, {"video_size": size})
 
     def _access_unit(self, rgb: NDArray[np.uint8], sequence: int) -> bytes:
         """A wanted IDR waits until the rate can bear it; until then nothing else is of any use."""
@@ -124,8 +149,8 @@ class VideoReceiver:
         self._decoder = ClassicalDecoder(codec, setup.width, setup.height)
 
     def num_symbols(self, control: Mapping[str, int]) -> int:
-        """Whole units, as control says."""
-        return control["video_units"] * self._unit_symbols
+        """As control says."""
+        return units_of(control["video_size"]) * self._unit_symbols
 
     def decode(
         self,

@@ -12,6 +12,7 @@ from semcast.air.ladder import LADDER
 from semcast.errors import InputError, NotFoundError
 from semcast.link import LinkReceiver, LinkSender, ReceivedFrame, SentFrame, plan_grid
 from semcast.metrics.psnr import psnr_db
+from semcast.parts.video import size_for, units_of
 from semcast.schemes import find_scheme, resolve_mcs, symbols_per_frame
 from semcast.session import Block, Modality, RadioFrame, SessionSetup
 
@@ -169,16 +170,50 @@ def test_receiver_refuses_what_cannot_be_of_this_session() -> None:
         LinkReceiver(setup()).receive(RadioFrame(1, 0, 0, poisoned))
 
 
-def test_part_of_the_wrong_size_is_a_loss_not_a_crash() -> None:
-    sender = LinkSender(setup())
-    radio = sender.encode(moving_picture(0), 0).radio
-    cut = tuple(
-        Block(b.modality, b.samples[:-3] if b.modality == Modality.LOWRES else b.samples)
+def cut_short(radio: RadioFrame, modality: Modality, num_samples: int) -> RadioFrame:
+    blocks = tuple(
+        Block(b.modality, b.samples[:num_samples] if b.modality == modality else b.samples)
         for b in radio.blocks
     )
-    received = LinkReceiver(setup()).receive(RadioFrame(1, 0, 0, cut))
-    assert not received.complete
+    return RadioFrame(radio.generation, radio.sequence, radio.pts_us, blocks)
+
+
+def test_a_fixed_block_of_the_wrong_size_is_refused() -> None:
+    radio = LinkSender(setup()).encode(moving_picture(0), 0).radio
+    with pytest.raises(InputError, match="lowres block of 700 symbols"):
+        LinkReceiver(setup()).receive(cut_short(radio, Modality.LOWRES, 700))
+
+
+def test_the_length_of_a_controlled_block_tells_the_receiver_nothing() -> None:
+    session = setup(scheme="h264-ldpc", mcs="qpsk-1/2", symbols_per_frame=1600)
+    radio = LinkSender(session).encode(moving_picture(0), 0).radio
+    video = next(b.samples for b in radio.blocks if b.modality == Modality.VIDEO)
+    longer = RadioFrame(
+        radio.generation,
+        radio.sequence,
+        radio.pts_us,
+        tuple(
+            Block(b.modality, np.concatenate([b.samples, b.samples[:50]]))
+            if b.modality == Modality.VIDEO
+            else b
+            for b in radio.blocks
+        ),
+    )
+    # What follows the samples that control names is not looked at.
+    assert LinkReceiver(session).receive(longer).complete
+    # What is missing reads as silence: a CRC that fails, counted as such.
+    received = LinkReceiver(session).receive(cut_short(radio, Modality.VIDEO, len(video) // 2))
+    assert received.crc_failed == (Modality.VIDEO,)
     assert not received.pictures
+
+
+def test_a_session_of_a_fixed_rung_keeps_nothing_of_old_frames() -> None:
+    session = setup(scheme="h264-ldpc", mcs="qpsk-1/2", symbols_per_frame=1600)
+    sender, receiver = LinkSender(session), LinkReceiver(session)
+    for index in range(12):
+        sender.feedback(receiver.receive(sender.encode(moving_picture(index), 0).radio).feedback)
+    assert not sender._rungs._asked
+    assert not receiver._rungs._asked
 
 
 @pytest.mark.parametrize("scheme", ["h264-ldpc", "h265-ldpc"])
@@ -240,8 +275,17 @@ def test_a_small_budget_never_meets_a_rung_that_cannot_carry_a_frame() -> None:
     assert all(received.complete for _, received in results)
 
 
-@pytest.mark.parametrize("scheme", ["lowres", "h264-ldpc", "h265-ldpc"])
-@pytest.mark.parametrize("mcs", ["auto", "qpsk-1/12", "qam64-5/6"])
+@pytest.mark.parametrize(
+    ("scheme", "mcs"),
+    [
+        ("lowres", "auto"),
+        ("lowres", "qpsk-1/12"),
+        ("lowres", "qam64-5/6"),
+        ("h264-ldpc", "qpsk-1/12"),
+        ("h264-ldpc", "qam64-5/6"),
+        ("h265-ldpc", "qpsk-2/3"),
+    ],
+)
 def test_the_least_rate_named_in_the_refusal_works(scheme: str, mcs: str) -> None:
     with pytest.raises(InputError) as refusal:
         plan_grid(setup(scheme=scheme, mcs=mcs, symbols_per_frame=20))
@@ -249,3 +293,16 @@ def test_the_least_rate_named_in_the_refusal_works(scheme: str, mcs: str) -> Non
     enough = setup(scheme=scheme, mcs=mcs, symbols_per_frame=round(least_cbr * 3 * SIZE * SIZE))
     results = run(enough, 3, noisy(30.0))
     assert results[0][1].complete
+
+
+def test_classical_schemes_have_their_rung_fixed() -> None:
+    with pytest.raises(InputError, match="fixed for the session"):
+        resolve_mcs(find_scheme("h264-ldpc"), "auto")
+
+
+def test_size_of_an_access_unit_is_said_exactly_or_rounded_up() -> None:
+    for units in range(0, 1151):
+        size = size_for(units)
+        assert 0 <= size <= 255
+        assert units <= units_of(size) < units + (8 if units > 127 else 1)
+    assert size_for(1152) == 256

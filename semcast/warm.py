@@ -1,0 +1,33 @@
+"""Everything that encodes and decodes, once, before the first frame has to wait for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from semcast.air.warm import warm_up as warm_up_air
+from semcast.link import LinkReceiver, LinkSender
+from semcast.schemes import SCHEMES, resolve_mcs
+from semcast.session import SessionSetup
+
+_SIDE = 64
+_FRAMES = 3
+
+
+def warm_up() -> None:
+    """Sends a few frames of every scheme to itself: compiles, loads and opens what they need."""
+    warm_up_air()
+    pictures = np.random.default_rng(0).integers(0, 256, (_FRAMES, _SIDE, _SIDE, 3), np.uint8)
+    for scheme in SCHEMES.values():
+        setup = SessionSetup(
+            session_id="warm-up",
+            scheme=scheme.id,
+            width=_SIDE,
+            height=_SIDE,
+            fps=8.0,
+            symbols_per_frame=2000,
+            mcs=resolve_mcs(scheme, ""),
+        )
+        sender, receiver = LinkSender(setup), LinkReceiver(setup)
+        for index, picture in enumerate(pictures):
+            radio = sender.encode(picture, index).radio
+            sender.feedback(receiver.receive(radio).feedback)

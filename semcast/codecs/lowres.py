@@ -33,29 +33,36 @@ __all__ = [
     "encode",
     "geometry_for",
     "shrink",
+    "warm_up",
 ]
 
 MIN_BUDGET_BITS = 64
 """Smallest payload `encode` takes: an intra frame's header and empty planes always fit."""
 
 
+_PIXELS_PER_BIT = 3.2
+_MAX_PIXELS = 2304
+
+
 def geometry_for(video_width: int, video_height: int, bits_per_frame: float) -> LowresGeometry:
     """Size of the tiny frames of a session, from numbers known at set-up.
 
-    The area grows with the bits (measured on the training clips: see docs/CODECS.md), the aspect
-    ratio follows the video's as far as multiples of 8 allow, and no side exceeds the video's by
-    more than rounding to 16.
+    The area grows with the bits (measured on training clips: see docs/CODECS.md) up to what one
+    core codes in time, the aspect ratio follows the video's as far as multiples of 8 allow, and no
+    side exceeds the video's by more than rounding to 16.
     """
     if video_width < 1 or video_height < 1:
         raise InputError(f"a video of {video_width}x{video_height} has no pixels to shrink")
     if not bits_per_frame > 0:
         raise InputError(f"bits per frame must be positive, not {bits_per_frame}")
-    area = 1.9 * float(np.clip(bits_per_frame, 100.0, 6000.0))
+    area = min(_PIXELS_PER_BIT * bits_per_frame, _MAX_PIXELS)
     best = LowresGeometry(MIN_SIDE, MIN_SIDE)
     best_penalty = float("inf")
     limits = [max(MIN_SIDE, min(MAX_SIDE, side // 8 * 8)) for side in (video_width, video_height)]
     for width in range(MIN_SIDE, limits[0] + 1, 8):
         for height in range(MIN_SIDE, limits[1] + 1, 8):
+            if width * height > _MAX_PIXELS:
+                break
             aspect = np.log(width / height * video_height / video_width)
             penalty = abs(np.log(width * height / area)) + 1.5 * abs(aspect)
             if penalty < best_penalty - 1e-9:
@@ -110,3 +117,13 @@ def decode(
         raise InputError(f"the reference is {reference.geometry}, the session {geometry}")
     plan = read_frame(PayloadReader(bits), reference, geometry)
     return reconstruct(plan, reference, geometry)
+
+
+def warm_up(geometry: LowresGeometry) -> None:
+    """Compiles, or loads from numba's cache, all that coding takes (a service does it at start)."""
+    frame = np.zeros((geometry.height, geometry.width, 3), dtype=np.uint8)
+    frame[: geometry.height // 2, : geometry.width // 2] = 200
+    payload, state = encode(frame, None, 400)
+    decode(payload, None, geometry)
+    payload, _ = encode(np.roll(frame, 2, axis=1), state, 400)
+    decode(payload, state, geometry)

@@ -251,6 +251,34 @@ def _store_and_level(
 
 
 @numba.njit(cache=True)
+def _plane_levels(
+    values: NDArray[np.int32],
+    magnitudes: NDArray[np.int32],
+    activity: NDArray[np.int32],
+    prediction: NDArray[np.int32],
+    frequencies: NDArray[np.int32],
+    blocks: NDArray[np.int32],
+    bias: NDArray[np.int32],
+    weights: NDArray[np.int32],
+    qp: int,
+    p: int,
+    ordered: NDArray[np.int32],
+) -> NDArray[np.int32]:
+    """Levels of all the coefficients of plane p, whose values the encoder knows beforehand."""
+    levels = np.empty(len(ordered), dtype=np.int32)
+    previous = 0
+    for index in range(len(ordered) + 1):
+        level = _store_and_level(
+            values, magnitudes, activity, prediction, frequencies, blocks,
+            bias, weights, qp, p, index, previous,
+        )  # fmt: skip
+        if index < len(ordered):
+            levels[index] = level
+            previous = ordered[index]
+    return levels
+
+
+@numba.njit(cache=True)
 def _escape_bits(magnitude: int) -> int:
     """Bits of the Exp-Golomb suffix of an escaped magnitude."""
     rest = magnitude - 15 + 1
@@ -489,21 +517,17 @@ def write_coefficients(
     scratch = np.zeros_like(values)
     for p in range(3):
         writer.write(int(chosen[p]), _COUNT_MODELS[mode][p])
-        previous = 0
         total = int(layout.counts[chosen[p]]) * layout.num_blocks
-        ordered = values[p].T.ravel()[:total].tolist()
-        for index, value in enumerate([*ordered, 0]):
-            level = _store_and_level(
-                scratch, magnitudes, activity, prediction, layout.frequencies, layout.blocks,
-                _BIAS[mode], _WEIGHTS[mode], qp, p, index, previous,
-            )  # fmt: skip
-            if index == total:
-                break
+        ordered = np.ascontiguousarray(values[p].T).ravel()[:total]
+        levels = _plane_levels(
+            scratch, magnitudes, activity, prediction, layout.frequencies, layout.blocks,
+            _BIAS[mode], _WEIGHTS[mode], qp, p, ordered,
+        )  # fmt: skip
+        for value, level in zip(ordered.tolist(), levels.tolist(), strict=True):
             clipped = max(-ESCAPE, min(ESCAPE, value))
             writer.write(clipped + ESCAPE, _LEVEL_MODELS[level])
-            if abs(value) >= ESCAPE:
+            if clipped != value or abs(value) == ESCAPE:
                 _write_escape(writer, abs(value))
-            previous = value
 
 
 def read_coefficients(

@@ -2,8 +2,9 @@
 
 Nothing here is part of the format. All decisions are by squared error in RGB (the planes are
 orthonormal) at the budget: every prediction with every transform is tried at one quantiser, the
-two cheapest by error + Lagrangian * bits get a full search, and left-over bits are used up by
-finer quantisers whose last frequencies are cut off where the budget ends.
+cheapest by error + Lagrangian * bits (and the second, where it is close) gets a full search, and
+left-over bits are used up by finer quantisers whose last frequencies are cut off where the budget
+ends.
 """
 
 from dataclasses import replace
@@ -38,6 +39,8 @@ _LAGRANGIAN = 0.13
 """Lagrangian in squared steps per bit; chosen on the training clips."""
 _MOTION_FACTOR = 2.3
 """Bits of vectors weigh this much more: what they gain is in part gained by coefficients."""
+_SECOND_CHANCE = 1.03
+"""The second best is searched in full if it costs at most this many times what the best does."""
 _SEARCH_MARGIN_BITS = 2
 _FINAL_TRIALS = (
     (0, 1.0), (0, 0.8), (0, 0.6), (-1, 1.0), (-1, 1.2), (-1, 1.5), (-2, 1.5), (1, 0.6),
@@ -83,7 +86,8 @@ def _best_plan(
     means: tuple[int, int, int],
     predictions: list[tuple[int, NDArray[np.int32] | None]],
 ) -> FramePlan:
-    """Every prediction with every transform at one quantiser; a full search for the best two."""
+    """Every prediction with every transform at one quantiser; a full search for the best, and for
+    the second best where it is close."""
     geometry = LowresGeometry(width=target.shape[2], height=target.shape[1])
     transforms = [0, 2] if block_shape(1, geometry) is None else [0, 1, 2]
     if block_shape(1, geometry) == block_shape(2, geometry):
@@ -96,16 +100,19 @@ def _best_plan(
     qp = searches[0].finest_fit(budget_bits, reference.qp if reference is not None else 44)
     step = float(coefficients.STEPS[qp])
 
-    def cost(search: LowresSearch) -> float:
-        bits, plan = search.attempt(qp, 1.0)
-        return float(plan.error + _LAGRANGIAN * step * step * bits)
-
+    costs = []
+    for search in searches:
+        bits, tried = search.attempt(qp, 1.0)
+        costs.append(tried.error + _LAGRANGIAN * step * step * bits)
+    ranking = np.argsort(costs, kind="stable")[:2]
     best: FramePlan | None = None
-    for search in sorted(searches, key=cost)[:2]:
-        plan = search.run(budget_bits, qp)
-        if plan is None:
+    for rank in ranking:
+        if costs[rank] > _SECOND_CHANCE * costs[ranking[0]]:
             continue
-        plan = _choose_filter(plan, target, reference, geometry)
+        found = searches[rank].run(budget_bits, qp)
+        if found is None:
+            continue
+        plan = _choose_filter(found, target, reference, geometry)
         if best is None or plan.error < best.error:
             best = plan
     if best is None:  # not even the headers fit: an empty frame at the same quantiser
@@ -195,6 +202,7 @@ class LowresSearch:
         self._known: NDArray[np.float64] | None = None
         if prediction != INTRA:
             self._known = coefficients.to_scan(layout, forward_transform(predicted, layout.block))
+        self._features: dict[int, NDArray[np.int32]] = {}
         self._header_bits = _header_cost(prediction, transform, field, reference)
         counts = np.zeros(3, dtype=np.int32)
         values = np.zeros(self._residual.shape, dtype=np.int32)
@@ -208,11 +216,13 @@ class LowresSearch:
         With a budget, frequencies that do not fit are left out (as are planes, last first).
         """
         layout, shape = self._layout, self._residual.shape
-        feature = (
-            np.zeros(shape, dtype=np.int32)
-            if self._known is None
-            else coefficients.prediction_logs(layout, self._known, qp)
-        )
+        if qp not in self._features:
+            self._features[qp] = (
+                np.zeros(shape, dtype=np.int32)
+                if self._known is None
+                else coefficients.prediction_logs(layout, self._known, qp)
+            )
+        feature = self._features[qp]
         values = np.empty(shape, dtype=np.int32)
         counts = np.zeros(3, dtype=np.int32)
         step = float(coefficients.STEPS[qp])

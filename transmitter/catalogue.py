@@ -6,20 +6,28 @@ cannot make the transmitter read any file of its machine.
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import re
 import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from semcast.errors import InputError, NotFoundError
+from semcast.errors import CapacityError, InputError, NotFoundError
 from semcast.samples import sample_names
 from semcast.v1 import transmitter_pb2
 from transmitter.sources import caption_beside, probe_clip
 
+logger = logging.getLogger(__name__)
+
 _MEGABYTE = 1_000_000
+_UPLOAD_PREFIX = "upload:"
+_UPLOADS_KEPT = 4
+"""Uploads of the largest size that fit at once."""
 
 
 @dataclass(slots=True)
@@ -45,14 +53,19 @@ class Catalogue:
     def clips(self) -> list[transmitter_pb2.Clip]:
         """Everything that can be played, files first, then uploads, then samples."""
         ids = [*self._files, *self._uploads, *(f"sample:{name}" for name in sample_names())]
-        return [self._describe(clip_id) for clip_id in ids]
+        clips = []
+        for clip_id in ids:
+            try:
+                clips.append(self._describe(clip_id))
+            except InputError as error:
+                logger.warning("clip %s is left out: %s", clip_id, error)
+        return clips
 
     def locate(self, clip_id: str) -> str:
         """The path or sample name behind an id. Raises NotFoundError for what is not listed."""
         if clip_id in self._files:
             return self._files[clip_id]
         if upload := self._uploads.get(clip_id):
-            upload.last_used_s = time.monotonic()
             return str(upload.path)
         if clip_id.startswith("sample:"):
             return clip_id
@@ -76,13 +89,14 @@ class Catalogue:
         self, requests: AsyncIterator[transmitter_pb2.UploadClipRequest]
     ) -> transmitter_pb2.Clip:
         """Takes in a file piece by piece. Raises InputError for one too large or not a video."""
-        self.expire()
         first = await anext(aiter(requests), None)
         if first is None or first.WhichOneof("part") != "file_name":
             raise InputError("The first message of an upload must be its file name.")
         title = Path(first.file_name).name[:80] or "upload"
-        clip_id = f"upload:{secrets.token_hex(6)}"
-        path = self._folder / f"{clip_id[7:]}{Path(title).suffix[:8]}"
+        clip_id = f"{_UPLOAD_PREFIX}{secrets.token_hex(6)}"
+        suffix = Path(title).suffix
+        kept = suffix if re.fullmatch(r"\.\w{1,7}", suffix, re.ASCII) else ""
+        path = self._folder / f"{clip_id.removeprefix(_UPLOAD_PREFIX)}{kept}"
         num_bytes = 0
         try:
             with path.open("wb") as file:
@@ -93,13 +107,17 @@ class Catalogue:
                             f"'{title}' is too large: uploads may have "
                             f"{self._max_upload_bytes // _MEGABYTE} MB."
                         )
+                    if self._stored_bytes() > _UPLOADS_KEPT * self._max_upload_bytes:
+                        raise CapacityError(
+                            "The transmitter has no room for more uploads: delete one first."
+                        )
                     file.write(request.data)
-            _check_video(path, title)
+            await asyncio.to_thread(_check_video, path, title)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         self._uploads[clip_id] = _Upload(path, title, time.monotonic())
-        return self._describe(clip_id)
+        return await asyncio.to_thread(self._describe, clip_id)
 
     def delete_upload(self, clip_id: str) -> None:
         """Removes an upload. Raises NotFoundError where there is none."""
@@ -108,11 +126,16 @@ class Catalogue:
             raise NotFoundError(f"No upload '{clip_id[:80]}'.")
         upload.path.unlink(missing_ok=True)
 
-    def expire(self) -> None:
-        """Removes uploads that were not used for long."""
+    def _stored_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self._folder.iterdir())
+
+    def expire(self, in_use: Collection[str]) -> None:
+        """Removes uploads that have not been played for long. in_use: ids being played now."""
         now_s = time.monotonic()
         for clip_id, upload in list(self._uploads.items()):
-            if now_s - upload.last_used_s > self._upload_s:
+            if clip_id in in_use:
+                upload.last_used_s = now_s
+            elif now_s - upload.last_used_s > self._upload_s:
                 self.delete_upload(clip_id)
 
     def close(self) -> None:

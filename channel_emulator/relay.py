@@ -40,6 +40,9 @@ the worker thread, where numpy's loops leave the event loop free."""
 class Answers(Protocol):
     """The response half of a Relay call."""
 
+    async def send_initial_metadata(self, initial_metadata: tuple[()], /) -> None:
+        """Says that the set-up is accepted, here and by the receiver."""
+
     async def write(self, message: channel_pb2.RelayResponse) -> None:
         """Sends one response; returns when flow control has taken it."""
 
@@ -146,6 +149,11 @@ class _Forward:
         stopping = asyncio.create_task(self._downstream.stopping.wait())
         try:
             await self._call.write(receiver_pb2.ReceiveRequest(setup=setup_to_proto(self._session)))
+            # It comes when the set-up is accepted, or when the call has ended. A frame written
+            # before would, where the set-up is refused, hide why.
+            await self._call.initial_metadata()
+            if not self._call.done():
+                await answers.send_initial_metadata(())
             while True:
                 request = await _next_unless(stopping, requests)
                 if request is None:

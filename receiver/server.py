@@ -25,6 +25,9 @@ from semcast.v1 import receiver_pb2, receiver_pb2_grpc
 class Answers(Protocol):
     """The response half of a Receive call."""
 
+    async def send_initial_metadata(self, initial_metadata: tuple[()], /) -> None:
+        """Says that the set-up is accepted."""
+
     async def write(self, message: receiver_pb2.ReceiveResponse) -> None:
         """Sends one response; returns when flow control has taken it."""
 
@@ -107,7 +110,7 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
             telemetry = telemetry_to_proto(setup, outcome)
             await write(receiver_pb2.ReceiveResponse(telemetry=telemetry))
 
-        await self._streams.run(setup, _frames(requests, setup), on_decoded, on_outcome)
+        await self._streams.run(setup, _frames(requests, setup, context), on_decoded, on_outcome)
 
     def _count(self, outcome: FrameOutcome) -> None:
         received = outcome.decoded.received
@@ -146,8 +149,10 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
 
 
 async def _frames(
-    requests: AsyncIterator[receiver_pb2.ReceiveRequest], setup: SessionSetup
+    requests: AsyncIterator[receiver_pb2.ReceiveRequest], setup: SessionSetup, answers: Answers
 ) -> AsyncIterator[RadioFrame]:
+    """The frames of a stream. Asking for the first one tells the sender that it may begin."""
+    await answers.send_initial_metadata(())
     async for request in requests:
         if request.WhichOneof("message") != "frame":
             raise InputError("After the set-up, a Receive stream carries radio frames only.")

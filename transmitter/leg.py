@@ -178,6 +178,10 @@ class Leg:
                 )
             )
         )
+        # It comes when channel and receiver have accepted the set-up, or when the call has ended.
+        await call.initial_metadata()
+        if call.done():
+            raise asyncio.InvalidStateError("the set-up was not accepted")
         await self._on_state(self.name, "")
         while (frame := await self._queue.get()) is not None:
             while not link.may_encode:

@@ -63,6 +63,7 @@ class RecordingReceiver(receiver_pb2_grpc.ReceiverServiceServicer):
                     self.setups.append(request.setup)
                     if self.refuse_setup:
                         raise self.refuse_setup
+                    await context.send_initial_metadata(())
                     continue
                 frame = request.frame
                 self.frames.append(frame)

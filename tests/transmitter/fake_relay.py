@@ -81,6 +81,10 @@ class FakeCall:
         copy.CopyFrom(request)
         self.requests.put_nowait(copy)
 
+    async def initial_metadata(self) -> tuple[()]:
+        """The set-up is accepted at once."""
+        return ()
+
     async def done_writing(self) -> None:
         if self._over:
             raise asyncio.InvalidStateError("RPC already finished.")

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semcast.errors import CapacityError, InputError, NotFoundError
-from semcast.samples import sample_names
+from semcast.samples import sample_names, sample_path
 from semcast.v1 import transmitter_pb2
 from transmitter.sources import caption_beside, probe_clip
 
 logger = logging.getLogger(__name__)
 
 _MEGABYTE = 1_000_000
+_SAMPLE_PREFIX = "sample:"
 _UPLOAD_PREFIX = "upload:"
 _UPLOADS_KEPT = 4
 """Uploads of the largest size that fit at once."""
@@ -42,17 +43,26 @@ class Catalogue:
 
     def __init__(self, files: Sequence[Path], max_upload_mb: int, upload_hours: float) -> None:
         """Raises InputError or NotFoundError for a file that cannot be a source."""
-        self._files = {f"file:{path.name}": str(path) for path in files}
-        for clip in self._files.values():
-            probe_clip(clip)
+        self._files: dict[str, str] = {}
+        self._uploads: dict[str, _Upload] = {}
+        for path in files:
+            # The current folder has a name only once it is absolute.
+            name = path.absolute().name
+            if f"file:{name}" in self._files:
+                raise InputError(f"Two clips are called '{name}': rename one of them.")
+            self._files[f"file:{name}"] = str(path)
+            self._describe(f"file:{name}")
         self._max_upload_bytes = max_upload_mb * _MEGABYTE
         self._upload_s = upload_hours * 3600
-        self._uploads: dict[str, _Upload] = {}
         self._folder = Path(tempfile.mkdtemp(prefix="semcast-uploads-"))
 
     def clips(self) -> list[transmitter_pb2.Clip]:
         """Everything that can be played, files first, then uploads, then samples."""
-        ids = [*self._files, *self._uploads, *(f"sample:{name}" for name in sample_names())]
+        ids = [
+            *self._files,
+            *self._uploads,
+            *(f"{_SAMPLE_PREFIX}{name}" for name in sample_names()),
+        ]
         clips = []
         for clip_id in ids:
             try:
@@ -67,7 +77,8 @@ class Catalogue:
             return self._files[clip_id]
         if upload := self._uploads.get(clip_id):
             return str(upload.path)
-        if clip_id.startswith("sample:"):
+        if clip_id.startswith(_SAMPLE_PREFIX):
+            sample_path(clip_id.removeprefix(_SAMPLE_PREFIX))
             return clip_id
         raise NotFoundError(f"No clip '{clip_id[:80]}': choose one of those listed.")
 

@@ -211,9 +211,11 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
         found = self._sessions.pop(session_id, None)
         if found is None:
             return
-        _, task = found
+        session, task = found
         task.cancel()
         await asyncio.wait([task])
+        # A task that is cancelled before its first step runs nothing, not even its clean-up.
+        await session.close()
 
     def _find(self, session_id: str) -> RunningSession:
         if session_id not in self._sessions:

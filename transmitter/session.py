@@ -61,6 +61,7 @@ class RunningSession:
             self.preview = VideoPublisher(
                 width=spec.width_px, height=spec.height_px, fps=spec.frames_per_second
             )
+        self._closed = False
         self._source = source
         self._observe = observe
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="source")
@@ -98,18 +99,25 @@ class RunningSession:
         except* Exception as errors:
             self.failure = _first_leaf(errors)
             logger.exception("session %s failed", self.spec.session_id)
+            fault = type(self.failure).__name__
             await self._publish_failure(
-                f"The session failed by a fault of the transmitter ({type(self.failure).__name__}): "
-                "see its log."
+                f"The transmitter itself is at fault ({fault}): see its log."
             )
         else:
             await self._publish_status(MAIN_LEG, transmitter_pb2.SESSION_STATE_ENDED, "")
         finally:
-            self._source.close()
-            self._reader.shutdown(wait=False, cancel_futures=True)
-            if self.preview:
-                await self.preview.close()
-            self.hub.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """Lets go of source, preview and watchers, once `run` has ended or was never begun."""
+        if self._closed:
+            return
+        self._closed = True
+        self._source.close()
+        self._reader.shutdown(wait=False, cancel_futures=True)
+        if self.preview:
+            await self.preview.close()
+        self.hub.close()
 
     async def _run_leg(self, leg: Leg) -> None:
         try:

@@ -159,6 +159,7 @@ class FakeRelay:
     hold_writes: bool = False
     errors: list[BaseException] = field(default_factory=list)
     refused: dict[str, BaseException] = field(default_factory=dict)
+    frames_answered: int = 0
     calls: list[FakeCall] = field(default_factory=list)
     setups: list[channel_pb2.RelaySetup] = field(default_factory=list)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -209,6 +210,7 @@ class FakeRelay:
                         call.fail(error)
                 case "frame":
                     call.answer(*answers(request.frame))
+                    self.frames_answered += 1
 
     async def stop(self) -> None:
         """Ends what `answer_all` has started."""

@@ -9,6 +9,7 @@ from fake_relay import spec
 
 from semcast.air.ladder import LADDER
 from semcast.errors import InputError, NotFoundError
+from semcast.rpc.limits import MAX_MESSAGE_BYTES
 from semcast.rpc.messages import setup_from_proto, setup_to_proto
 from semcast.session import ChannelModel
 from semcast.v1 import link_pb2
@@ -147,16 +148,18 @@ def test_an_unknown_scheme_is_not_found_and_the_known_ones_are_named(field: str)
 
 
 def test_a_picture_too_large_for_the_way_back_is_refused() -> None:
-    assert 2560 * 1920 <= MAX_PIXELS < 2560 * 1960
-    (plan,) = plan_legs(spec(width_px=2560, height_px=1920, cbr=0.004))
-    assert plan.setup.width == 2560
-    with pytest.raises(InputError, match="2560x1960 is too large"):
-        plan_legs(spec(width_px=2560, height_px=1960, cbr=0.004))
+    # Full HD must pass, and source and received picture together fit one message.
+    assert 1920 * 1080 <= MAX_PIXELS <= MAX_MESSAGE_BYTES // 6
+    most = MAX_PIXELS // 1920
+    (plan,) = plan_legs(spec(width_px=1920, height_px=most, cbr=0.004))
+    assert plan.setup.height == most
+    with pytest.raises(InputError, match=f"1920x{most + 2} is too large"):
+        plan_legs(spec(width_px=1920, height_px=most + 2, cbr=0.004))
 
 
 def test_a_rate_the_next_hop_would_refuse_is_refused_here() -> None:
     with pytest.raises(InputError, match="symbols"):
-        plan_legs(spec(width_px=2048, height_px=2048, cbr=0.2))
+        plan_legs(spec(width_px=1920, height_px=1080, cbr=0.5))
 
 
 @pytest.mark.parametrize("mcs", ["", "default", "auto", *(rung.id for rung in LADDER)])

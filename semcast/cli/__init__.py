@@ -7,6 +7,8 @@ import sys
 
 # gRPC's C core prints notes of its own on stderr; errors here are one line of ours.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+# Our matrices are tiny: a second BLAS thread only spins between them, at most of a core.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
     .venv/bin/python benchmarks/live.py latency    # glass to glass, realtime factor, CPU
     .venv/bin/python benchmarks/live.py slider     # SNR slider to received picture
     .venv/bin/python benchmarks/live.py restart    # kill -9 each service, time to the next frame
+    .venv/bin/python benchmarks/live.py viewers    # CPU of one viewer and of ten
     .venv/bin/python benchmarks/live.py soak --minutes 30
 
 Each writes `benchmarks/results/live_NAME.json`. The source is a clip whose frames show their number
@@ -295,6 +296,33 @@ async def restart(trials: int) -> dict[str, Any]:
     }
 
 
+async def viewers(seconds: float) -> dict[str, Any]:
+    """CPU of the whole receiver process with one viewer and with ten of the same stream."""
+    async with live_system("lowres", 10.0) as live:
+        process = psutil.Process(live.services.receiver.pid)
+        extra = [Viewer() for _ in range(9)]
+        cpu: dict[str, float] = {}
+        async with open_channel(live.services.receiver.address) as channel:
+            stub = receiver_pb2_grpc.ReceiverServiceStub(channel)
+            for count in (1, 10):
+                if count == 10:
+                    for viewer in extra:
+                        await viewer.watch(stub, SESSION)
+                    await until(lambda: all(viewer.seen for viewer in extra))
+                    await asyncio.sleep(WARM_UP_S)
+                before_s, start_s = sum(process.cpu_times()[:2]), time.monotonic()
+                await asyncio.sleep(seconds)
+                used_s = sum(process.cpu_times()[:2]) - before_s
+                cpu[str(count)] = round(100 * used_s / (time.monotonic() - start_s), 2)
+            for viewer in extra:
+                await viewer.peer.close()
+        return {
+            "what": "CPU of the receiver process, percent of one core, by number of viewers",
+            "cpu_percent": cpu,
+            "ten_to_one": round(cpu["10"] / cpu["1"], 3),
+        }
+
+
 async def soak(minutes: float) -> dict[str, Any]:
     """Resident memory, descriptors and threads of every process over time."""
     samples = []
@@ -332,7 +360,7 @@ def commit() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["latency", "slider", "restart", "soak"])
+    parser.add_argument("what", choices=["latency", "slider", "restart", "viewers", "soak"])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--minutes", type=float, default=30.0)
@@ -341,6 +369,7 @@ def main() -> None:
         "latency": lambda: latency(options.seconds),
         "slider": lambda: slider(options.trials),
         "restart": lambda: restart(options.trials),
+        "viewers": lambda: viewers(options.seconds),
         "soak": lambda: soak(options.minutes),
     }
     load = os.getloadavg()[0]

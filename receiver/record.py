@@ -20,11 +20,15 @@ from google.protobuf.message import DecodeError
 from receiver.generator import make_generator
 from receiver.session import ReceiverSession, RenderedFrame
 from semcast.errors import InputError, NotFoundError
+from semcast.rpc.limits import MAX_MESSAGE_BYTES
 from semcast.rpc.messages import frame_from_proto, frame_to_proto, setup_from_proto, setup_to_proto
 from semcast.session import RadioFrame, SessionSetup
 from semcast.v1 import receiver_pb2
 
 SUFFIX = ".semcast"
+
+_MAX_LENGTH_BITS = 35
+"""Five bytes of varint: more than any message's length needs."""
 
 
 class Recorder:
@@ -94,17 +98,29 @@ def read_record(path: Path) -> tuple[SessionSetup, Iterator[RadioFrame]]:
 
 def _messages(path: Path) -> Iterator[receiver_pb2.ReceiveRequest]:
     with path.open("rb") as file:
-        while True:
-            try:
-                message = proto.parse_length_prefixed(
-                    receiver_pb2.ReceiveRequest,
-                    file,  # type: ignore[arg-type]
-                )
-            except (DecodeError, ValueError, EOFError) as error:
-                raise InputError(f"'{path}' is damaged or cut short: record it again.") from error
-            if message is None:
-                return
-            yield message
+        try:
+            while (size := _read_length(file)) is not None:
+                data = file.read(size) if size <= MAX_MESSAGE_BYTES else b""
+                if len(data) < size:
+                    raise EOFError
+                yield receiver_pb2.ReceiveRequest.FromString(data)
+        except (DecodeError, EOFError) as error:
+            raise InputError(f"'{path}' is damaged or cut short: record it again.") from error
+
+
+def _read_length(file: BinaryIO) -> int | None:
+    """A protobuf varint; None at the end of the file, EOFError for one that is cut or too long."""
+    value = 0
+    for shift in range(0, _MAX_LENGTH_BITS, 7):
+        byte = file.read(1)
+        if not byte:
+            if shift == 0:
+                return None
+            raise EOFError
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+    raise EOFError
 
 
 def replay(path: Path) -> tuple[SessionSetup, Iterator[RenderedFrame]]:

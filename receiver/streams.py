@@ -71,7 +71,10 @@ class Streams:
         await asyncio.get_running_loop().run_in_executor(self._decoder, warm_up)
 
     def publisher(self, session_id: str) -> VideoPublisher:
-        """The video of a session. Raises NotFoundError for one that is not running."""
+        """The video of a session, which outlives its stream so that viewers stay over restarts.
+
+        Raises NotFoundError for one that was not received, or long ago.
+        """
         if session_id not in self._publishers:
             raise NotFoundError(f"No session '{session_id}' is being received.")
         return self._publishers[session_id][1]
@@ -174,6 +177,8 @@ class Streams:
         if kept and kept[0] == shape:
             return kept[1]
         if kept:
+            # Taken out first: whoever comes while it closes must not be given it.
+            del self._publishers[setup.session_id]
             await kept[1].close()
         await self._close_unwatched()
         publisher = VideoPublisher(width=setup.width, height=setup.height, fps=setup.fps)

@@ -206,7 +206,7 @@ class LinkSender:
         rung = self._grid.fixed_rung
         if modality == Modality.VIDEO and codec and rung:
             return VideoSender(self._setup, num_symbols, codec, rung)
-        return LowresSender(self._setup, num_symbols)
+        return LowresSender(self._setup, num_symbols, self._grid.slowest_rung)
 
     @property
     def next_sequence(self) -> int:
@@ -286,7 +286,7 @@ class LinkReceiver:
         codec = self._grid.scheme.video_codec
         if modality == Modality.VIDEO and codec:
             return VideoReceiver(self._setup, num_symbols, codec)
-        return LowresReceiver(self._setup, num_symbols)
+        return LowresReceiver(self._setup, num_symbols, self._grid.slowest_rung)
 
     def receive(self, frame: RadioFrame) -> ReceivedFrame:
         """Decodes the next radio frame.

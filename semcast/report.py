@@ -1,7 +1,7 @@
 """The report of a run: what was sent, what arrived, how good and how fast. JSON of `send --report`.
 
-Built frame by frame in constant memory, from what the three services counted. `docs/METRICS.md`
-explains the figures.
+Built frame by frame from what the three services counted; of each frame only a few durations are
+kept. `docs/METRICS.md` explains the figures.
 """
 
 from __future__ import annotations

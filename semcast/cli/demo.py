@@ -124,8 +124,10 @@ async def _wait_for_page(client: httpx.AsyncClient, page: ServiceProcess) -> Non
 
 async def _start_session(client: httpx.AsyncClient, clip: str, scheme: str, snr_db: float) -> None:
     """Starts the first session as the page would."""
-    clips = (await client.get("api/v1/clips")).json()["clips"]
-    clip_id = clip if clip.startswith("sample:") else clips[0]["id"]
+    listed = await client.get("api/v1/clips")
+    if listed.status_code >= 400:
+        raise UnavailableError(listed.json()["error"])
+    clip_id = clip if clip.startswith("sample:") else listed.json()["clips"][0]["id"]
     response = await client.post(
         "api/v1/sessions", json={"clip": clip_id, "scheme": scheme, "snr_db": snr_db}
     )

@@ -8,7 +8,8 @@ import numpy as np
 from rich.console import Console
 
 from receiver.record import find_record, replay
-from semcast.cli.video_file import VideoFile, require_folders
+from semcast.cli.video_file import VideoFile, require_folders, write_arrays
+from semcast.errors import InputError
 
 
 def replay_record(record: Path, video: Path, frames_out: Path | None) -> int:
@@ -23,7 +24,9 @@ def replay_record(record: Path, video: Path, frames_out: Path | None) -> int:
             count += 1
             if frames_out:
                 kept.append(rendered.rgb)
+    if not count:
+        raise InputError(f"'{record}' holds no frame: record it again.")
     if frames_out:
-        np.savez_compressed(frames_out, received=np.stack(kept))
+        write_arrays(frames_out, received=np.stack(kept))
     Console().print(f"{count} frames of scheme {setup.scheme} replayed to {video}")
     return count

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from semcast.cli.in_process import pictures, run_in_process
 from semcast.cli.processes import LocalServices
-from semcast.cli.video_file import VideoFile, require_folders
+from semcast.cli.video_file import VideoFile, require_folders, write_arrays
 from semcast.errors import InputError
 from semcast.metrics.quality import QualityMeter
 from semcast.report import Report, ReportBuilder
@@ -49,6 +49,9 @@ def send(spec: transmitter_pb2.SessionSpec, outputs: Outputs, *, in_process: boo
     info = probe_clip(spec.clip)
     plan = plan_legs(spec)[0]
     require_folders(outputs.video, outputs.report, outputs.frames)
+    record_dir = outputs.record_dir
+    if record_dir is not None and record_dir.exists() and not record_dir.is_dir():
+        raise InputError(f"'{record_dir}' is a file: name a folder to record into.")
     total = spec.max_frames or None
     if info.duration_s:
         in_clip = max(1, round(info.duration_s * spec.frames_per_second))
@@ -104,7 +107,7 @@ async def _grpc_items(
 
 
 class _Gathering:
-    """Takes the run's items as they come, in constant memory unless frames are asked for."""
+    """Takes the run's items as they come, keeping pictures only where frames are asked for."""
 
     def __init__(self, spec: transmitter_pb2.SessionSpec, outputs: Outputs) -> None:
         self._spec = spec
@@ -151,7 +154,7 @@ class _Gathering:
         if not self.frames:
             raise InputError(f"'{self._spec.clip}' gave no frame.")
         if self._outputs.frames:
-            np.savez_compressed(
+            write_arrays(
                 self._outputs.frames,
                 received=np.stack(self._received),
                 source=np.stack(self._source),

@@ -1,4 +1,4 @@
-"""Frames to an mp4 file, as they come."""
+"""Files of frames: an mp4 written as they come, arrays at the end."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class VideoFile:
         if path.suffix.lower() != ".mp4":
             raise InputError(f"'{path}' must end in .mp4: that is what is written.")
         try:
+            # PyAV opens the file with the first packet; what is wrong with it is said now.
+            path.open("ab").close()
             self._container = av.open(str(path), "w")
         except OSError as error:
             raise InputError(f"'{path}' cannot be written: {error.strerror}.") from error
@@ -61,7 +63,17 @@ class VideoFile:
 
 
 def require_folders(*paths: Path | None) -> None:
-    """Raises InputError where a file that is to be written has no folder to be in."""
+    """Raises InputError where a file that is to be written has no folder to be in, or is one."""
     for path in paths:
-        if path is not None and not path.parent.is_dir():
+        if path is None:
+            continue
+        if not path.parent.is_dir():
             raise InputError(f"The folder '{path.parent}' does not exist: make it first.")
+        if path.is_dir():
+            raise InputError(f"'{path}' is a folder: name a file in it.")
+
+
+def write_arrays(path: Path, **arrays: NDArray[np.uint8]) -> None:
+    """Writes an .npz to the very path; numpy alone would add a suffix to some."""
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

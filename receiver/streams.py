@@ -186,10 +186,14 @@ class Streams:
         return publisher
 
     async def _close_unwatched(self) -> None:
-        for session_id, (_, publisher) in list(self._publishers.items()):
-            if session_id not in self._running and publisher.stats.viewers == 0:
-                del self._publishers[session_id]
-                await publisher.close()
+        unwatched = [
+            session_id
+            for session_id, (_, publisher) in self._publishers.items()
+            if session_id not in self._running and publisher.stats.viewers == 0
+        ]
+        # All taken out before the first is waited for: another stream may come here meanwhile.
+        for _, publisher in [self._publishers.pop(session_id) for session_id in unwatched]:
+            await publisher.close()
 
     async def close(self) -> None:
         """Ends all streams and viewers' tracks."""

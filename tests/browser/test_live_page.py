@@ -23,7 +23,7 @@ from semcast.metrics.psnr import psnr_db
 from semcast.rpc.client import open_channel
 from semcast.samples import sample_path
 from semcast.v1 import transmitter_pb2, transmitter_pb2_grpc
-from transmitter.sources import read_clip
+from transmitter.sources import fit_to_size, read_clip
 
 CHROMIUM = next(
     (
@@ -53,6 +53,7 @@ GRAB = """(testid) => {
     return canvas.toDataURL("image/png").split(",")[1];
 }"""
 START_TIMEOUT_MS = 60_000
+CAMERA_FRAMES = 90
 
 
 class System:
@@ -238,8 +239,9 @@ async def test_webcam_by_whip_is_sent_and_received(tmp_path: Path) -> None:
         assert await best_match_db(system, session_id, "main", "video-received") > 30
         # What the camera films is what is sent: close to some frame of the clip, as shown.
         source = await system.grab("video-source")
-        frames = read_clip(str(clip), fps=8, width=256, height=256)
-        assert max(psnr_db(source, frame.rgb) for frame in frames) > 20
+        filmed = read_clip(str(clip), fps=15, width=320, height=240, max_frames=CAMERA_FRAMES)
+        shown = (fit_to_size(frame.rgb, 256, 256) for frame in filmed)
+        assert max(psnr_db(source, rgb) for rgb in shown) > 20
         assert system.errors == []
 
 
@@ -248,7 +250,7 @@ def _write_y4m(path: Path, clip: str) -> None:
     with av.open(str(path), "w", format="yuv4mpegpipe") as container:
         stream = container.add_stream("wrapped_avframe", rate=15)
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        for source in read_clip(clip, fps=15, width=320, height=240, max_frames=90):
+        for source in read_clip(clip, fps=15, width=320, height=240, max_frames=CAMERA_FRAMES):
             frame = av.VideoFrame.from_ndarray(source.rgb, format="rgb24")
             container.mux(stream.encode(frame.reformat(format="yuv420p")))
         container.mux(stream.encode(None))

@@ -170,9 +170,14 @@ def source(publisher: VideoPublisher) -> Iterator[None]:
 
 
 async def grab(page) -> np.ndarray:
-    shot = await page.evaluate("grab()")
-    rgb = np.frombuffer(base64.b64decode(shot["rgb"]), np.uint8)
-    return rgb.reshape(shot["height"], shot["width"], 3)
+    """What the video shows. Chromium draws black until it has presented the first frame."""
+    async with asyncio.timeout(20):
+        while True:
+            shot = await page.evaluate("grab()")
+            rgb = np.frombuffer(base64.b64decode(shot["rgb"]), np.uint8)
+            if rgb.any():
+                return rgb.reshape(shot["height"], shot["width"], 3)
+            await asyncio.sleep(0.05)
 
 
 async def test_browser_shows_the_moving_picture(page, site, publisher, source) -> None:

@@ -200,7 +200,7 @@ def test_a_damaged_record_never_crashes_the_receiver(small_record: Path, tmp_pat
     assert 0 < sum(outcomes) < len(outcomes)
 
 
-@pytest.mark.parametrize("size", [2**20, 2**31, 2**40, 2**62, 2**64 - 1])
+@pytest.mark.parametrize("size", [2**20, 2**31, 2**34, 2**40, 2**62, 2**64 - 1])
 def test_an_absurd_length_is_refused_without_trying(
     small_record: Path, tmp_path: Path, size: int
 ) -> None:

@@ -14,7 +14,7 @@ from receiver_link import PATIENCE_S, NumberedGenerator, bytes_of, radio_frames,
 
 import receiver.streams
 from receiver.generator import GENERATORS, PassthroughGenerator
-from receiver.record import find_record, read_record, replay
+from receiver.record import Recorder, find_record, read_record, replay
 from receiver.session import DecodedFrame, ReceiverSession
 from receiver.streams import FrameOutcome, Streams
 from semcast.errors import CapacityError, InputError, NotFoundError
@@ -531,19 +531,36 @@ class _Slow:
         return self._inner.step(conditions)
 
 
-async def test_a_record_is_closed_where_the_stream_fails(bench: Bench, tmp_path: Path) -> None:
+@pytest.fixture
+def closed_records(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Sessions whose record was closed, not merely forgotten."""
+    closed: list[str] = []
+
+    class NotingRecorder(Recorder):
+        def close(self) -> None:
+            closed.append(self._session_id)
+            super().close()
+
+    monkeypatch.setattr(receiver.streams, "Recorder", NotingRecorder)
+    return closed
+
+
+async def test_a_record_is_closed_where_the_stream_fails(
+    bench: Bench, tmp_path: Path, closed_records: list[str]
+) -> None:
     stream = bench.stream(bench.streams(record_folder=tmp_path))
     stream.start()
     stream.feed(*FRAMES[:3], FRAMES[7])
     with pytest.raises(InputError):
         await stream.done()
+    assert closed_records == ["test"]
     session, frames = read_record(find_record(tmp_path))
     assert session == stream.session
     assert [frame.sequence for frame in frames][:3] == [0, 1, 2]
 
 
 async def test_a_record_is_closed_where_the_stream_is_broken_off(
-    bench: Bench, tmp_path: Path
+    bench: Bench, tmp_path: Path, closed_records: list[str]
 ) -> None:
     stream = bench.stream(bench.streams(record_folder=tmp_path))
     task = stream.start()
@@ -552,5 +569,6 @@ async def test_a_record_is_closed_where_the_stream_is_broken_off(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await stream.done()
+    assert closed_records == ["test"]
     _, frames = read_record(find_record(tmp_path))
     assert [frame.sequence for frame in frames] == [0, 1, 2]

@@ -69,7 +69,8 @@ def plan_frame(
             dear = motion.field_cost(field, MOTION_COSTS) / 256 > 0.2 * budget_bits
             if not dear:
                 break
-        if dear or error_static < 1.6 * best_error:
+        # "<=": where the reference is the target to the last bit, nothing beats holding it.
+        if dear or error_static <= 1.6 * best_error:
             candidates.append((STATIC, None))
         error_plain = _squared_error(target, mean_planes(means, geometry))
         if best_error > 0.25 * error_plain:

@@ -275,3 +275,15 @@ def test_reading_far_past_the_end_is_bounded() -> None:
 
 GOLDEN_BITS = "6f36e3be2dde0d9ab6a04465fe947a93097b213a75b9a3d77890f81c99c28e8d"
 GOLDEN_PLANES = "5785261006c1487ec5d34aac985850250c304ca5d97ad3a9dd3d5d2069f47b3c"
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_a_uniform_picture_can_be_repeated(grey: int) -> None:
+    picture = np.full((32, 32, 3), grey, np.uint8)
+    geometry = lowres.LowresGeometry(32, 32)
+    state = None
+    for _ in range(4):
+        bits, encoded = lowres.encode(picture, state, 112)
+        assert lowres.decode(bits, state, geometry) == encoded
+        state = encoded
+    assert np.abs(state.rgb.astype(int) - grey).max() <= 4

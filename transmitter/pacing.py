@@ -1,14 +1,9 @@
-"""When is the next frame due, and what happens to frames that come too fast?
+"""When is the next frame due?
 
 Decisions only: the caller reads the clock and sleeps.
 """
 
 from __future__ import annotations
-
-import threading
-from typing import Generic, TypeVar
-
-Item = TypeVar("Item")
 
 
 class Pacer:
@@ -56,37 +51,3 @@ class Pacer:
         if self._anchor_s is None:
             raise RuntimeError("the pacer has no anchor yet")
         return self._anchor_s + (index - self._anchor_index) / self.fps
-
-
-class LatestFrame(Generic[Item]):
-    """A mailbox of one slot between two threads: newer replaces older, and that is counted."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._item: Item | None = None
-        self._closed = False
-        self.num_dropped = 0
-
-    def put(self, item: Item) -> None:
-        """Leave an item; one that was not taken is dropped. Never blocks."""
-        with self._condition:
-            if self._closed:
-                self.num_dropped += 1
-                return
-            if self._item is not None:
-                self.num_dropped += 1
-            self._item = item
-            self._condition.notify()
-
-    def take(self, timeout_s: float | None = None) -> Item | None:
-        """Wait for an item and remove it; None after `timeout_s`, or if closed and empty."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or self._closed, timeout_s)
-            item, self._item = self._item, None
-            return item
-
-    def close(self) -> None:
-        """Wake whoever waits; later items are dropped."""
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()

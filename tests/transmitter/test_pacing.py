@@ -1,12 +1,10 @@
-"""When frames go out, and the mailbox between a camera and a sender."""
-
-import threading
+"""When frames go out."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transmitter.pacing import LatestFrame, Pacer
+from transmitter.pacing import Pacer
 
 
 def test_frames_are_due_on_a_grid_from_the_first_call() -> None:
@@ -63,56 +61,3 @@ def test_restart_makes_the_next_frame_due_at_once() -> None:
     assert pacer.due_s(1, 50.0) == 50.0
     assert pacer.due_s(2, 50.0) == 50.25
     assert pacer.num_stalls == 0
-
-
-def test_newer_replaces_older_and_is_counted() -> None:
-    box: LatestFrame[int] = LatestFrame()
-    assert box.take(timeout_s=0) is None
-    for k in range(5):
-        box.put(k)
-    assert box.take() == 4
-    assert box.take(timeout_s=0) is None
-    assert box.num_dropped == 4
-
-
-def test_a_waiting_taker_gets_what_another_thread_puts() -> None:
-    box: LatestFrame[str] = LatestFrame()
-    taken: list[str | None] = []
-    taker = threading.Thread(target=lambda: taken.append(box.take(timeout_s=30)))
-    taker.start()
-    box.put("frame")
-    taker.join(timeout=30)
-    assert taken == ["frame"]
-
-
-def test_closing_wakes_the_taker_and_drops_what_comes_later() -> None:
-    box: LatestFrame[str] = LatestFrame()
-    taken: list[str | None] = []
-    taker = threading.Thread(target=lambda: taken.append(box.take()))
-    taker.start()
-    box.close()
-    taker.join(timeout=30)
-    box.put("late")
-    assert taken == [None]
-    assert box.take(timeout_s=0) is None
-    assert box.num_dropped == 1
-
-
-def test_nothing_is_lost_or_doubled_between_threads() -> None:
-    """Every item is either taken once or counted as dropped; those taken are in order."""
-    box: LatestFrame[int] = LatestFrame()
-    taken: list[int] = []
-
-    def take_all() -> None:
-        while (item := box.take(timeout_s=30)) is not None:
-            taken.append(item)
-
-    taker = threading.Thread(target=take_all)
-    taker.start()
-    for k in range(1, 5001):
-        box.put(k)
-    box.close()
-    taker.join(timeout=30)
-    assert len(taken) + box.num_dropped == 5000
-    assert taken == sorted(set(taken))
-    assert taken[-1] == 5000

@@ -32,7 +32,7 @@ class LpipsScorer:
     """LPIPS of batches of pictures. Build with `alexnet` or `squeezenet_caffe`."""
 
     def __init__(self, network: torch.nn.Module, device: str) -> None:
-        self._network = network.to(device)
+        self.network = network.to(device)
         self._device = device
 
     @classmethod
@@ -87,7 +87,7 @@ class LpipsScorer:
         if min(sources[0].shape[:2]) < MIN_SIDE:
             raise MetricUnavailableError(f"pictures with a side under {MIN_SIDE} are too small")
         with torch.inference_mode():
-            distances = self._network(self._batch(sources), self._batch(received))
+            distances = self.network(self._batch(sources), self._batch(received))
         return [float(distance) for distance in distances.flatten().cpu()]
 
     def _batch(self, pictures: list[NDArray[np.uint8]]) -> torch.Tensor:

@@ -44,9 +44,9 @@ def test_squeezenet_features_are_those_of_the_file(squeezenet_file: Path) -> Non
         torch.manual_seed(0)
         whole = torchvision.models.squeezenet1_1(weights=None).eval()
     batch = scorer._batch([picture()])
-    scaled = scorer._network.scaling_layer(batch)
+    scaled = scorer.network.scaling_layer(batch)
     with torch.inference_mode():
-        deepest = scorer._network.net(scaled)[-1]
+        deepest = scorer.network.net(scaled)[-1]
         assert torch.allclose(deepest, whole.features(scaled), atol=1e-5)
     assert float(batch.min()) >= -1
     assert float(batch.max()) <= 1

@@ -1,0 +1,1 @@
+"""Learned networks that both ends share, and the blocks they are made of. Needs torch."""

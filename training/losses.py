@@ -1,0 +1,73 @@
+"""How far a picture is from another, for training: pixels, SqueezeNet features, a critic."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from semcast.metrics.perceptual import LpipsScorer
+from semcast.metrics.weights import MetricWeights
+
+
+class PerceptualLoss(nn.Module):
+    """LPIPS on SqueezeNet features: the differentiable side of `lpips_squeeze_caffe`.
+
+    Frozen. Raises MetricUnavailableError where the SqueezeNet file or the lpips package is missing.
+    """
+
+    def __init__(self, weights: MetricWeights | None = None) -> None:
+        super().__init__()
+        scorer = LpipsScorer.squeezenet_caffe(weights or MetricWeights.from_environment())
+        self._network = scorer.network
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Mean distance of pictures [B, 3, H, W] in -1..1, sides at least 32."""
+        distance: Tensor = self._network(x, y).mean()
+        return distance
+
+
+class Critic(nn.Module):
+    """Tells real patches from made ones: a few strided convolutions with spectral norm.
+
+    Light: it corrects texture after L1 and features have set the picture, and never rules.
+    """
+
+    def __init__(self, in_channels: int = 3, width: int = 48) -> None:
+        super().__init__()
+        norm = nn.utils.parametrizations.spectral_norm
+        widths = [in_channels, width, 2 * width, 4 * width]
+        layers: list[nn.Module] = []
+        for a, b in itertools.pairwise(widths):
+            layers += [norm(nn.Conv2d(a, b, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+        layers += [norm(nn.Conv2d(widths[-1], 1, 3, padding=1))]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, in, H, W]. Scores of patches, [B, 1, H/8, W/8]; high means real."""
+        scores: Tensor = self.layers(x)
+        return scores
+
+
+def critic_hinge(real: Tensor, made: Tensor) -> Tensor:
+    """Hinge loss of the critic (Lim & Ye, 2017)."""
+    return (functional.relu(1 - real) + functional.relu(1 + made)).mean()
+
+
+def pixel_l1(x: Tensor, y: Tensor) -> Tensor:
+    """Mean absolute difference; smooth within a grey level, where L1 would only shake."""
+    return functional.smooth_l1_loss(x, y, beta=1 / 127.5)
+
+
+def to_unit(frames: Tensor) -> Tensor:
+    """uint8 [B, H, W, 3] to float [B, 3, H, W] in -1..1, channels last."""
+    x = frames.permute(0, 3, 1, 2).float() / 127.5 - 1
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def to_pixels(x: Tensor) -> Tensor:
+    """float [B, 3, H, W] in -1..1 to uint8 [B, H, W, 3]."""
+    levels = ((x.detach().float().clamp(-1, 1) + 1) * 127.5).round()
+    return levels.to(torch.uint8).permute(0, 2, 3, 1).cpu()

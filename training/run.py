@@ -1,0 +1,85 @@
+"""Starts a run: recipe by name, data, device, settings. Behind `semcast train`."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from semcast.errors import InputError, NotFoundError
+from training.data import open_library
+from training.loop import RunOptions, RunResult, Trainer
+from training.recipe import Recipe
+
+RECIPES = {
+    "autoencoder": "training.recipes.autoencoder:Autoencoder",
+}
+"""Where each recipe is; imported when asked for."""
+
+RUNS_DIR = Path("out") / "training"
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def default_data() -> Path:
+    """`../shared/data` beside a checkout."""
+    return CHECKOUT.parent / "shared" / "data"
+
+
+def find_recipe(name: str) -> type[Recipe]:
+    """The recipe class by name. Raises NotFoundError naming what there is."""
+    if name not in RECIPES:
+        raise NotFoundError(f"No recipe '{name}': choose one of {', '.join(RECIPES)}.")
+    module, _, attribute = RECIPES[name].partition(":")
+    found: type[Recipe] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def parse_duration_s(text: str) -> float:
+    """Seconds of "90s", "20m", "1.5h"; a bare number is minutes. Raises InputError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not match or float(match[1]) <= 0:
+        raise InputError(f"'{text}' is no duration: give one such as 90s, 20m or 1.5h.")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "": 60}[match[2]]
+
+
+def pick_device(name: str) -> torch.device:
+    """The device by name; "auto" takes CUDA where there is one. Raises InputError."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"'{name}' is no device: give auto, cpu or cuda.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("This machine has no CUDA device: give --device cpu, or leave it out.")
+    return device
+
+
+def train(
+    recipe_name: str,
+    options: RunOptions,
+    *,
+    data: Path | None = None,
+    device: str = "auto",
+    changes: Mapping[str, str] | None = None,
+) -> RunResult:
+    """Runs one recipe. changes: settings by name, as text.
+
+    Raises InputError or NotFoundError, with what to do, before any work is done.
+    """
+    recipe_class = find_recipe(recipe_name)
+    try:
+        settings = recipe_class.settings_class.model_validate(dict(changes or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        names = ", ".join(recipe_class.settings_class.model_fields)
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"Setting '{where}': {first['msg']}. Settings: {names}.") from error
+    chosen = pick_device(device)
+    library = open_library(data or default_data(), folders=recipe_class.folders)
+    recipe = recipe_class(settings, library, chosen)
+    return Trainer(recipe, options).run()

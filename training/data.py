@@ -1,6 +1,7 @@
-"""Clips to train on: read, split at hard cuts, cropped, scaled, flipped, slowed, reversed, recoloured.
+"""Clips to train on: read, split at hard cuts, and drawn as cropped, timed, recoloured windows.
 
-A source is a folder (videos, photographs, scenes rendered by `training.pack`) or one pack file.
+A source is a folder (videos, photographs, simulated scenes) or one pack file. Beside a clip
+`NAME.mp4` may lie `NAME_masks.npz`, with object labels of every frame, and `NAME.txt`, its caption.
 Everything is decoded once, through OpenCV, and kept as uint8 in memory; a batch is drawn from there
 by a random generator that the caller keys by step, so the batch of step n is the same whatever was
 drawn before it: that is what makes a resumed run exact.
@@ -11,10 +12,12 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -29,12 +32,22 @@ PACK_SUFFIX = ".pack"
 
 TRAIN = "train"
 VAL = "val"
+DAVIS = "davis"
+"""Folders of `shared/data`: `video/train`, `video/val`, and `masks/davis/train` with its masks."""
 
-_CUT_DISTANCE = 0.45
-_CUT_RATIO = 2.5
-"""A cut: colour histograms at least this far apart (total variation, 0 to 1), and this many times
-farther than their neighbours in time. On `video/train` this finds the cuts that its index counts,
-give or take a few."""
+_DAVIS_LICENCE = "BSD (fperazzi/davis)"
+
+_CUT_EXCESS = 0.30
+_CUT_REACH = 3
+"""How far the colours of two shots must lie apart, beyond what motion does within each, and how
+many frames on either side are compared; see `find_cuts`.
+
+Chosen on `video/train` alone, seen as strips of 14 frames of every clip and frame by frame around
+every large change. It has one hard cut (amazon-sci-audi-snow-trail, frame 68, excess 0.58); the
+other 26 that `clips.csv` counts are fast motion and a time lapse, whose excess of 0.26 is the
+largest without a cut. Found were 970 of 971 joints spliced between random clips (962
+of 968 at half the frame rate) and 12 of 32 between clips from one camera and one wall; 368 flashes
+of one or two frames and 800 fades over 4 to 12 gave no cut."""
 
 
 @dataclass(frozen=True)
@@ -42,63 +55,90 @@ class Shot:
     """A stretch of one clip without a cut.
 
     frames: uint8 [F, H, W, 3], RGB. fps: frames a second. A photograph is a shot of one frame.
+    labels: uint8 [F, H, W], 0 background and one number for each object throughout the clip, where
+    the clip has masks. caption: a sentence, where there is one.
     """
 
     clip: str
     frames: NDArray[np.uint8]
     fps: float
+    labels: NDArray[np.uint8] | None = None
+    caption: str | None = None
 
 
-def read_frames(path: Path, max_frames: int | None = None) -> tuple[NDArray[np.uint8], float]:
-    """All frames of a video, uint8 [F, H, W, 3], RGB, and their rate.
+def _read_video(path: Path, max_fps: float) -> tuple[NDArray[np.uint8], float, int, int]:
+    """Frames, their rate, every how-many-th of the file they are, and how many the file has.
 
+    Of a clip faster than `max_fps` every second, third... frame is read, to come nearest to it.
     Raises InputError for a file that OpenCV cannot read.
     """
     capture = cv2.VideoCapture(str(path))
     try:
         fps = capture.get(cv2.CAP_PROP_FPS) or 8.0
+        step = max(1, round(fps / max_fps))
         frames = []
-        while max_frames is None or len(frames) < max_frames:
-            ok, bgr = capture.read()
-            if not ok:
-                break
-            frames.append(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+        count = 0
+        while capture.grab():
+            if count % step == 0:
+                ok, bgr = capture.retrieve()
+                if not ok:
+                    break
+                frames.append(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+            count += 1
     finally:
         capture.release()
     if not frames:
         raise InputError(f"{path.name} holds no frame that OpenCV can read: give a video file.")
-    return np.stack(frames), fps
+    return np.stack(frames), fps / step, step, count
+
+
+def _colours(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Histograms of 512 colours in the quarters of a frame, [4 * 512], in all 1."""
+    small = cv2.resize(frame, (64, 64), interpolation=cv2.INTER_AREA) >> 5
+    red, green, blue = (small[..., k].astype(np.intp) for k in range(3))
+    rows, columns = np.indices((64, 64)) >> 5
+    codes = (((rows << 1) | columns) << 9) | (red << 6) | (green << 3) | blue
+    return np.bincount(codes.ravel(), minlength=4 * 512).astype(np.float32) / codes.size
 
 
 def find_cuts(frames: NDArray[np.uint8]) -> list[int]:
-    """Indices of frames that begin a new shot after a hard cut; frames: [F, H, W, 3]."""
-    if len(frames) < 3:
-        return []
-    histograms = []
-    for frame in frames:
-        small = cv2.resize(frame, (64, 64), interpolation=cv2.INTER_AREA).astype(np.int64) >> 5
-        codes = (small[..., 0] << 6) | (small[..., 1] << 3) | small[..., 2]
-        histograms.append(np.bincount(codes.ravel(), minlength=512) / codes.size)
-    distance = 0.5 * np.abs(np.diff(np.stack(histograms), axis=0)).sum(1)
+    """Indices of frames that begin a new shot after a hard cut; frames: [F, H, W, 3].
+
+    At a cut, each of the three frames before it differs from each of the three after it, by more
+    than any frame there differs from its own neighbour. Fast motion differs from frame to frame on
+    both sides as well; after a flash the picture is as it was before; a fade is motion. Frames
+    differ by the total variation (0 to 1) between the colours of their quarters.
+    """
+    colours = [_colours(frame) for frame in frames]
+
+    def distance(i: int, j: int) -> float:
+        return float(0.5 * np.abs(colours[i] - colours[j]).sum())
+
+    count = len(frames)
+    steps = [distance(k, k + 1) for k in range(count - 1)]
     cuts = []
-    for k, value in enumerate(distance):
-        around = np.r_[distance[max(0, k - 2) : k], distance[k + 1 : k + 3]]
-        if value > _CUT_DISTANCE and value > _CUT_RATIO * np.median(around):
-            cuts.append(k + 1)
+    for k in range(1, count):
+        if steps[k - 1] <= _CUT_EXCESS:
+            continue
+        first, last = max(0, k - _CUT_REACH), min(count, k + _CUT_REACH)
+        across = min(distance(i, j) for i in range(first, k) for j in range(k, last))
+        within = max([*steps[first : k - 1], *steps[k : last - 1]], default=0.0)
+        if across - within > _CUT_EXCESS:
+            cuts.append(k)
     return cuts
 
 
-def split_at_cuts(clip: str, frames: NDArray[np.uint8], fps: float) -> list[Shot]:
-    """The shots of a clip."""
-    edges = [0, *find_cuts(frames), len(frames)]
-    return [Shot(clip, frames[a:b], fps) for a, b in itertools.pairwise(edges) if b > a]
-
-
-def _thinned(
-    frames: NDArray[np.uint8], fps: float, max_fps: float
-) -> tuple[NDArray[np.uint8], float]:
-    step = max(1, round(fps / max_fps))
-    return frames[::step], fps / step
+def split_at_cuts(shot: Shot) -> list[Shot]:
+    """The shots of what may hold several, frames and labels alike."""
+    edges = [0, *find_cuts(shot.frames), len(shot.frames)]
+    return [
+        replace(
+            shot,
+            frames=shot.frames[a:b],
+            labels=None if shot.labels is None else shot.labels[a:b],
+        )
+        for a, b in itertools.pairwise(edges)
+    ]
 
 
 @dataclass(frozen=True)
@@ -116,61 +156,122 @@ class Library:
 def open_library(path: Path, *, max_fps: float = 8.0, folders: Sequence[str] = (TRAIN,)) -> Library:
     """Reads a pack, or a data folder.
 
-    A folder is `shared/data`'s layout (`video/train`, `video/val` and so on; `folders` names those
-    to train on), or simply holds videos and photographs, of which every tenth is for measuring.
-    max_fps: faster clips are thinned. Raises InputError where there is nothing to train on.
+    A folder is `shared/data`'s layout (`folders` names those to train on: of `video`, or `davis`;
+    `video/val` is for measuring), or simply holds clips and photographs: every tenth of those, or
+    else the last, is for measuring. max_fps: faster clips are thinned.
+    Raises InputError where there is nothing to train or to measure on.
     """
     if path.suffix == PACK_SUFFIX:
         return _open_pack(path, max_fps)
     if not path.is_dir():
         raise InputError(f"{path.name} is no folder and no pack: give --data a folder of clips.")
-    if (path / "video" / TRAIN).is_dir():
-        parts = {name: sorted(_media(path / "video" / name)) for name in (*folders, VAL)}
-        train_files = [file for name in folders for file in parts[name]]
-        val_files = parts[VAL]
+    video = path / "video"
+    captions: dict[str, str] = {}
+    if (video / TRAIN).is_dir():
+        if VAL in folders:
+            raise InputError("video/val is for measuring only: name other folders to train on.")
+        train_files = [file for name in folders for file in _media(_folder(path, name))]
+        val_files = _media(_folder(path, VAL))
+        captions = _column(video / "captions.csv", "caption")
     else:
-        files = sorted(_media(path))
-        val_files = files[9::10]
-        train_files = [file for file in files if file not in set(val_files)]
-    if not train_files:
-        raise InputError(f"{path.name} holds no video and no photograph to train on.")
+        files = _media(path)
+        val_files = files[9::10] or files[1:][-1:]
+        train_files = [file for file in files if file not in val_files]
+    if not train_files or not val_files:
+        raise InputError(
+            f"{path.name} holds too few clips: give one to train on, and another to measure on."
+        )
     return Library(
-        train=tuple(_shots(train_files, max_fps)),
-        val=tuple(_shots(val_files, max_fps)),
-        sources=_describe(train_files, path / "video" / "clips.csv"),
+        train=_shots(train_files, max_fps, captions),
+        val=_shots(val_files, max_fps, captions),
+        sources=_describe(train_files, _column(video / "clips.csv", "licence")),
     )
 
 
-def _media(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        if path.suffix.lower() in (*VIDEO_SUFFIXES, *PHOTO_SUFFIXES):
-            yield path
+def _folder(data: Path, name: str) -> Path:
+    folder = data / "masks" / DAVIS / TRAIN if name == DAVIS else data / "video" / name
+    if not folder.is_dir():
+        raise InputError(f"{data.name} has no folder for '{name}': {folder} is not there.")
+    return folder
 
 
-def _shots(files: Sequence[Path], max_fps: float) -> Iterator[Shot]:
-    for file in files:
-        if file.suffix.lower() in PHOTO_SUFFIXES:
-            bgr = cv2.imread(str(file), cv2.IMREAD_COLOR)
-            if bgr is None:
-                raise InputError(f"{file.name} is not a picture that OpenCV can read.")
-            yield Shot(file.stem, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)[None], max_fps)
-            continue
-        frames, fps = read_frames(file)
-        for shot in split_at_cuts(file.stem, frames, fps):
-            thinned, thinned_fps = _thinned(shot.frames, shot.fps, max_fps)
-            yield Shot(shot.clip, thinned, thinned_fps)
+def _media(folder: Path) -> list[Path]:
+    suffixes = (*VIDEO_SUFFIXES, *PHOTO_SUFFIXES)
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
 
 
-def _describe(files: Sequence[Path], index: Path) -> tuple[str, ...]:
-    """One line per folder and licence, from `clips.csv` where there is one."""
-    licences: dict[str, str] = {}
-    if index.is_file():
-        with index.open(newline="") as rows:
-            licences = {row["file"]: row["licence"] for row in csv.DictReader(rows)}
+def _shots(
+    files: Sequence[Path], max_fps: float, captions: Mapping[str, str] | None = None
+) -> tuple[Shot, ...]:
+    """Shots of files, in the order of the files; OpenCV decodes several at a time."""
+
+    def read(file: Path) -> list[Shot]:
+        return _read_clip(file, max_fps, (captions or {}).get(file.name))
+
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
+        return tuple(itertools.chain.from_iterable(pool.map(read, files)))
+
+
+def _read_clip(file: Path, max_fps: float, caption: str | None) -> list[Shot]:
+    """The shots of a video, or a photograph, with the labels and the caption that lie beside it."""
+    if file.suffix.lower() in PHOTO_SUFFIXES:
+        bgr = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        if bgr is None:
+            raise InputError(f"{file.name} is not a picture that OpenCV can read.")
+        frames = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)[None]
+        fps, step, count = max_fps, 1, 1
+    else:
+        frames, fps, step, count = _read_video(file, max_fps)
+    text = file.with_suffix(".txt")
+    if text.is_file():
+        caption = text.read_text(encoding="utf-8").strip()
+    masks = file.with_name(f"{file.stem}_masks.npz")
+    labels = None
+    if masks.is_file():
+        labels = _read_labels(masks)
+        if labels.shape != (count, *frames.shape[1:3]):
+            raise InputError(
+                f"{masks.name} has masks of {labels.shape} and {file.name} has frames of "
+                f"{(count, *frames.shape[1:3])}: give masks of every frame, in its size."
+            )
+        labels = labels[::step].copy()
+    return split_at_cuts(Shot(file.stem, frames, fps, labels, caption))
+
+
+def _read_labels(path: Path) -> NDArray[np.uint8]:
+    """Labels [F, H, W] of a mask file.
+
+    It has `labels`, as simulated scenes do, or one object's packed bits, `masks`, and their
+    `shape`, as DAVIS does. Raises InputError for any other.
+    """
+    try:
+        with np.load(path) as stored:
+            if "labels" in stored:
+                return np.asarray(stored["labels"], np.uint8)
+            width = int(stored["shape"][-1])
+            return np.unpackbits(stored["masks"], axis=-1, count=width)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path.name} cannot be read: give `labels`, or packed `masks` and their `shape`."
+        ) from error
+
+
+def _column(table: Path, name: str) -> dict[str, str]:
+    """One column of `clips.csv` or `captions.csv` by file name; empty without the table."""
+    if not table.is_file():
+        return {}
+    with table.open(newline="") as rows:
+        return {row["file"]: row[name] for row in csv.DictReader(rows)}
+
+
+def _describe(files: Sequence[Path], licences: Mapping[str, str]) -> tuple[str, ...]:
+    """One line per folder and licence."""
     counts: dict[tuple[str, str], int] = {}
     for file in files:
-        key = (file.parent.name, licences.get(file.name, "licence not stated"))
-        counts[key] = counts.get(key, 0) + 1
+        folder, licence = file.parent.name, licences.get(file.name, "licence not stated")
+        if file.parent.parent.name == DAVIS:
+            folder, licence = f"{DAVIS}/{folder}", _DAVIS_LICENCE
+        counts[folder, licence] = counts.get((folder, licence), 0) + 1
     return tuple(
         f"{folder}: {count} clips, {licence}" for (folder, licence), count in sorted(counts.items())
     )
@@ -178,14 +279,19 @@ def _describe(files: Sequence[Path], index: Path) -> tuple[str, ...]:
 
 def _open_pack(path: Path, max_fps: float) -> Library:
     """A pack: `pack.json` and the media files it lists (see `training.pack`)."""
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
-        index = json.loads(archive.read("pack.json"))
-        archive.extractall(folder)
-        root = Path(folder)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(folder)
+            root = Path(folder)
+            index = json.loads((root / "pack.json").read_text(encoding="utf-8"))
+            train, val, sources = (index[name] for name in (TRAIN, VAL, "sources"))
+        except (OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
+            raise InputError(f"{path.name} is not a pack: make one with training.pack.") from error
         return Library(
-            train=tuple(_shots([root / name for name in index[TRAIN]], max_fps)),
-            val=tuple(_shots([root / name for name in index[VAL]], max_fps)),
-            sources=tuple(index["sources"]),
+            train=_shots([root / name for name in train], max_fps),
+            val=_shots([root / name for name in val], max_fps),
+            sources=tuple(sources),
         )
 
 
@@ -202,6 +308,16 @@ class Augment:
     speeds: tuple[int, ...] = (1, -1, 2, -2)
     colour: float = 0.2
     flip: bool = True
+
+
+@dataclass(frozen=True)
+class _Square:
+    """Rows from `top`, columns from `left`, `side` of each; mirrored or not."""
+
+    top: int
+    left: int
+    side: int
+    flip: bool
 
 
 class WindowSampler:
@@ -224,15 +340,43 @@ class WindowSampler:
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.uint8]:
         """One window, uint8 [num_frames, size, size, 3]."""
-        shots = self._clips[rng.integers(len(self._clips))]
-        lengths = np.array([len(shot.frames) for shot in shots], float)
-        shot = shots[rng.choice(len(shots), p=lengths / lengths.sum())]
-        frames = shot.frames[self._times(len(shot.frames), rng)]
-        return self._recolour(self._crop(frames, rng), rng)
+        shot, times, square = self._place(rng)
+        return self._recolour(self._cut(shot.frames, times, square), rng)
+
+    def draw_labelled(
+        self, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The window that `draw` gives, and its labels, uint8 [num_frames, size, size].
+
+        Raises ValueError for a shot without labels: give the sampler those that have them.
+        """
+        shot, times, square = self._place(rng)
+        if shot.labels is None:
+            raise ValueError(f"{shot.clip} has no labels")
+        frames = self._recolour(self._cut(shot.frames, times, square), rng)
+        return frames, np.ascontiguousarray(self._cut(shot.labels, times, square))
 
     def batch(self, count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
         """uint8 [count, num_frames, size, size, 3]."""
         return np.stack([self.draw(rng) for _ in range(count)])
+
+    def _place(self, rng: np.random.Generator) -> tuple[Shot, NDArray[np.intp], _Square]:
+        """Where a window lies: the shot, the times of its frames, the square within them."""
+        shots = self._clips[rng.integers(len(self._clips))]
+        lengths = np.array([len(shot.frames) for shot in shots], float)
+        shot = shots[rng.choice(len(shots), p=lengths / lengths.sum())]
+        times = self._times(len(shot.frames), rng)
+        height, width = shot.frames.shape[1:3]
+        short = min(height, width)
+        low, high = self._augment.scale
+        # Enlarging blurs, and a codec should not learn blur: at most 1.25 times.
+        side = int(
+            np.clip(round(short * rng.uniform(low, high)), min(short, self._size / 1.25), short)
+        )
+        top = int(rng.integers(height - side + 1))
+        left = int(rng.integers(width - side + 1))
+        flip = bool(self._augment.flip and rng.random() < 0.5)
+        return shot, times, _Square(top, left, side, flip)
 
     def _times(self, length: int, rng: np.random.Generator) -> NDArray[np.intp]:
         count = self._num_frames
@@ -245,23 +389,20 @@ class WindowSampler:
         times = start + abs(speed) * np.arange(count)
         return times[::-1] if speed < 0 else times
 
-    def _crop(self, frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        height, width = frames.shape[1:3]
-        short = min(height, width)
-        low, high = self._augment.scale
-        # Enlarging blurs, and a codec should not learn blur: at most 1.25 times.
-        side = int(
-            np.clip(round(short * rng.uniform(low, high)), min(short, self._size / 1.25), short)
+    def _cut(
+        self, planes: NDArray[np.uint8], times: NDArray[np.intp], square: _Square
+    ) -> NDArray[np.uint8]:
+        """The window of frames [F, H, W, 3] or labels [F, H, W]."""
+        kind = cv2.INTER_AREA if square.side > self._size else cv2.INTER_CUBIC
+        if planes.ndim == 3:
+            kind = cv2.INTER_NEAREST_EXACT
+        rows = slice(square.top, square.top + square.side)
+        columns = slice(square.left, square.left + square.side)
+        size = (self._size, self._size)
+        out = np.stack(
+            [cv2.resize(planes[k, rows, columns], size, interpolation=kind) for k in times]
         )
-        top = int(rng.integers(height - side + 1))
-        left = int(rng.integers(width - side + 1))
-        flip = self._augment.flip and rng.random() < 0.5
-        kind = cv2.INTER_AREA if side > self._size else cv2.INTER_CUBIC
-        out = np.empty((len(frames), self._size, self._size, 3), np.uint8)
-        for k, frame in enumerate(frames):
-            square = frame[top : top + side, left : left + side]
-            out[k] = cv2.resize(square, (self._size, self._size), interpolation=kind)
-        return out[:, :, ::-1] if flip else out
+        return out[:, :, ::-1] if square.flip else out
 
     def _recolour(self, frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """The same change for all frames: a 3x4 affine map of RGB."""

@@ -153,16 +153,43 @@ class Library:
     sources: tuple[str, ...]
 
 
-def open_library(path: Path, *, max_fps: float = 8.0, folders: Sequence[str] = (TRAIN,)) -> Library:
-    """Reads a pack, or a data folder.
+@dataclass(frozen=True)
+class MediaFiles:
+    """Which files of a data folder are for training, and which for measuring.
 
-    A folder is `shared/data`'s layout (`folders` names those to train on: of `video`, or `davis`;
-    `video/val` is for measuring), or simply holds clips and photographs: every tenth of those, or
-    else the last, is for measuring. max_fps: faster clips are thinned.
+    captions: by file name, where a table has them. sources: as in `Library`.
+    """
+
+    train: tuple[Path, ...]
+    val: tuple[Path, ...]
+    captions: Mapping[str, str]
+    sources: tuple[str, ...]
+
+
+def open_library(path: Path, *, max_fps: float = 8.0, folders: Sequence[str] = (TRAIN,)) -> Library:
+    """Reads a pack, or the files of a data folder that `list_media` names.
+
+    max_fps: faster clips are thinned.
     Raises InputError where there is nothing to train or to measure on.
     """
     if path.suffix == PACK_SUFFIX:
         return _open_pack(path, max_fps)
+    files = list_media(path, folders)
+    return Library(
+        train=_shots(files.train, max_fps, files.captions),
+        val=_shots(files.val, max_fps, files.captions),
+        sources=files.sources,
+    )
+
+
+def list_media(path: Path, folders: Sequence[str] = (TRAIN,)) -> MediaFiles:
+    """The clips and photographs of a data folder.
+
+    A folder is `shared/data`'s layout (`folders` names those to train on: of `video`, or `davis`;
+    `video/val` is for measuring), or simply holds clips and photographs: every tenth of those, or
+    else the last, is for measuring.
+    Raises InputError where there is nothing to train or to measure on.
+    """
     if not path.is_dir():
         raise InputError(f"{path.name} is no folder and no pack: give --data a folder of clips.")
     video = path / "video"
@@ -181,9 +208,10 @@ def open_library(path: Path, *, max_fps: float = 8.0, folders: Sequence[str] = (
         raise InputError(
             f"{path.name} holds too few clips: give one to train on, and another to measure on."
         )
-    return Library(
-        train=_shots(train_files, max_fps, captions),
-        val=_shots(val_files, max_fps, captions),
+    return MediaFiles(
+        train=tuple(train_files),
+        val=tuple(val_files),
+        captions=captions,
         sources=_describe(train_files, _column(video / "clips.csv", "licence")),
     )
 

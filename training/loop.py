@@ -2,7 +2,8 @@
 
 A run lives in a folder:
 
-    checkpoint.pt      everything needed to go on exactly (not for shipping)
+    checkpoint.pt      everything needed to go on exactly (not for shipping); the log is cut
+                       back to what it was then
     NAME.safetensors   EMA weights, fp16: usable from the first checkpoint on
     NAME.md            the model card
     log.jsonl          a line per `LOG_EVERY` steps, and one per measurement
@@ -54,7 +55,8 @@ class RunOptions:
     """How long and how a run goes.
 
     steps and budget_s: it ends at whichever comes first; one must be given. The budget counts
-    everything from the start, measuring included, also over resumed pieces.
+    everything from the start, measuring included, also over resumed pieces. resume: goes on from
+    the folder's checkpoint, where there is one.
     """
 
     run_dir: Path
@@ -157,7 +159,7 @@ class Trainer:
     """One run of one recipe."""
 
     def __init__(self, recipe: Recipe, options: RunOptions) -> None:
-        """Raises InputError where there is nothing to resume, or something in the way."""
+        """Raises InputError where the run has no end, or an earlier one is in its way."""
         if options.steps is None and options.budget_s is None:
             raise InputError("A run needs an end: give --budget or --steps.")
         self._recipe, self._options = recipe, options
@@ -202,6 +204,8 @@ class Trainer:
                 f"{options.run_dir} holds an earlier run: go on with --resume, "
                 "or name another folder with --run."
             )
+        else:  # a run that was killed before its first checkpoint may have left a log
+            self._log_path.write_text("")
 
     def run(self) -> RunResult:
         """Trains to the end of steps or budget; always leaves weights, card, log and a sheet."""
@@ -241,6 +245,7 @@ class Trainer:
         if finished:
             if self._window:
                 self._log_window()
+            self._save()  # measuring takes a while, and the machine may be taken away
             self._measure()
             self._elapsed_s = time.monotonic() - started
         self._save()
@@ -274,7 +279,7 @@ class Trainer:
         return max(shares)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """bfloat16 where the machine computes in it: any GPU we know, CPUs with its instructions."""
+        """bfloat16 where the machine computes in it: any GPU we know, some CPUs."""
         kind = self._device.type
         usable = kind == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
         if not (self._options.mixed_precision and usable):
@@ -292,6 +297,7 @@ class Trainer:
                 group["lr"] = rate
         on_device = {k: v.to(self._device, non_blocking=True) for k, v in batch.items()}
         self._network.train()
+        buffers_before = [buffer.clone() for buffer in self._network.buffers()]
         with self._autocast():
             losses = self._recipe.losses(
                 self._network, self._critic, on_device, Progress(self._step, done)
@@ -299,12 +305,15 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
         norm = nn.utils.clip_grad_norm_(self._network.parameters(), settings.gradient_clip)
+        terms = {name: float(value.detach()) for name, value in losses.terms.items()}
         if bool(norm.isfinite()):
             self._optimizer.step()
-        terms = {name: float(value.detach()) for name, value in losses.terms.items()}
-        if losses.made is not None:
-            terms["critic"] = self._train_critic(losses)
-        self._ema.update(self._network, self._step)
+            if losses.made is not None:
+                terms["critic"] = self._train_critic(losses)
+            self._ema.update(self._network, self._step)
+        else:  # as if the step had not been: running statistics may have taken it in
+            for buffer, before in zip(self._network.buffers(), buffers_before, strict=True):
+                buffer.copy_(before)
         self._step += 1
         return {"loss": float(losses.total.detach()), **terms, "lr": rate, "norm": float(norm)}
 
@@ -318,7 +327,9 @@ class Trainer:
             value = critic_hinge(self._critic(losses.real), self._critic(losses.made.detach()))
         self._critic_optimizer.zero_grad(set_to_none=True)
         value.backward()
-        self._critic_optimizer.step()
+        gradients = [p.grad for p in self._critic.parameters() if p.grad is not None]
+        if bool(nn.utils.get_total_norm(gradients).isfinite()):
+            self._critic_optimizer.step()
         return float(value.detach())
 
     def _bar(self) -> tqdm[Any]:
@@ -380,10 +391,11 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        """Checkpoint, weights, card, curve; each appears whole or not at all."""
+        """Checkpoint and weights, each whole or not at all; then curve and card."""
         state: dict[str, Any] = {
             "step": self._step,
             "elapsed_s": self._elapsed_s,
+            "log_bytes": self._log_path.stat().st_size,
             "figures": self._figures,
             "window": self._window,
             "network": self._network.state_dict(),
@@ -422,10 +434,4 @@ class Trainer:
             self._critic_optimizer.load_state_dict(state["critic_optimizer"])
         self._step, self._elapsed_s = state["step"], state["elapsed_s"]
         self._figures, self._window = state["figures"], state["window"]
-        if self._log_path.exists():
-            kept = [
-                line
-                for line in self._log_path.read_text().splitlines()
-                if json.loads(line)["step"] <= self._step
-            ]
-            self._log_path.write_text("".join(line + "\n" for line in kept))
+        os.truncate(self._log_path, state["log_bytes"])

@@ -145,9 +145,11 @@ def split_at_cuts(shot: Shot) -> list[Shot]:
 class Library:
     """Shots to train on and shots to measure on.
 
+    path: the pack or folder it was read from.
     sources: for the model card, a line per source folder: how many clips of which licence.
     """
 
+    path: Path
     train: tuple[Shot, ...]
     val: tuple[Shot, ...]
     sources: tuple[str, ...]
@@ -176,6 +178,7 @@ def open_library(path: Path, *, max_fps: float = 8.0, folders: Sequence[str] = (
         return _open_pack(path, max_fps)
     files = list_media(path, folders)
     return Library(
+        path=path,
         train=_shots(files.train, max_fps, files.captions),
         val=_shots(files.val, max_fps, files.captions),
         sources=files.sources,
@@ -317,6 +320,7 @@ def _open_pack(path: Path, max_fps: float) -> Library:
         except (OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
             raise InputError(f"{path.name} is not a pack: make one with training.pack.") from error
         return Library(
+            path=path,
             train=_shots([root / name for name in train], max_fps),
             val=_shots([root / name for name in val], max_fps),
             sources=tuple(sources),

@@ -7,12 +7,12 @@ from console.request import SLIDER_DB_MAX, SLIDER_DB_MIN, SessionRequest
 from console.settings import ConsoleSettings
 from console.uploads import VIDEO_SUFFIXES
 from semcast.air.ladder import LADDER
+from semcast.generators import GENERATORS
 from semcast.schemes import SCHEMES
 from semcast.version import __version__
 
 # Classical links: what the others are compared with at the same CBR.
 _BASELINE_SUFFIXES = ("-ldpc", "-amc")
-GENERATORS = ("passthrough",)
 
 
 def page_options(settings: ConsoleSettings) -> JsonDict:

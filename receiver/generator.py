@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from semcast.errors import NotFoundError
+from semcast.errors import NotFoundError, UnavailableError
+from semcast.generators import GENERATORS
 from semcast.session import Modality
 
 _MID_GREY = 128
@@ -39,9 +40,13 @@ class Conditions:
 
 
 class Generator(Protocol):
-    """Makes one frame from one set of conditions. Nothing else may be asked of it."""
+    """Makes one frame from one set of conditions. Nothing else may be asked of it.
+
+    modalities: pictures it can make frames from.
+    """
 
     name: str
+    modalities: frozenset[Modality]
 
     def reset(self, context: GeneratorContext) -> None:
         """Forgets everything; the next step is the first of a stream."""
@@ -58,6 +63,7 @@ class PassthroughGenerator:
 
     name = "passthrough"
 
+    modalities = GENERATORS["passthrough"].modalities
     _best_first = (Modality.VIDEO, Modality.KEYFRAME, Modality.LOWRES)
 
     def __init__(self) -> None:
@@ -83,11 +89,26 @@ class PassthroughGenerator:
         return np.full((height, width, 3), _MID_GREY, np.uint8)
 
 
-GENERATORS: dict[str, Callable[[], Generator]] = {"passthrough": PassthroughGenerator}
+def _tiny() -> Generator:
+    try:
+        from receiver.diffusion.tiny import tiny_generator
+    except ImportError as error:
+        raise UnavailableError(
+            f"Generator 'tiny' needs the \"models\" extra of semcast ({error.name} is missing)."
+        ) from error
+    return tiny_generator()
+
+
+MAKERS: dict[str, Callable[[], Generator]] = {"passthrough": PassthroughGenerator, "tiny": _tiny}
+"""How each generator of `semcast.generators` is made; networks are imported when asked for."""
 
 
 def make_generator(name: str) -> Generator:
-    """A new generator by name. Raises NotFoundError naming what there is."""
-    if name not in GENERATORS:
-        raise NotFoundError(f"Unknown generator '{name}': choose one of {', '.join(GENERATORS)}.")
-    return GENERATORS[name]()
+    """A new generator by name.
+
+    Raises NotFoundError naming what there is, UnavailableError where this receiver lacks what the
+    generator runs on.
+    """
+    if name not in MAKERS:
+        raise NotFoundError(f"Unknown generator '{name}': choose one of {', '.join(MAKERS)}.")
+    return MAKERS[name]()

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from receiver.concealment import Concealment, conceal
 from receiver.generator import Conditions, Generator, GeneratorContext
+from semcast.generators import check_takes
 from semcast.link import LinkReceiver, ReceivedFrame
+from semcast.schemes import find_scheme
 from semcast.session import Modality, RadioFrame, SessionSetup
 
 
@@ -46,6 +48,7 @@ class ReceiverSession:
 
     def __init__(self, setup: SessionSetup, generator: Generator) -> None:
         self._setup = setup
+        check_takes(generator.name, generator.modalities, find_scheme(setup.scheme))
         self._link = LinkReceiver(setup)
         self._pictures: dict[Modality, NDArray[np.uint8]] = {}
         self._came: dict[Modality, int] = {}

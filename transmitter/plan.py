@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from semcast.errors import InputError
+from semcast.generators import check_takes, find_generator
 from semcast.link import plan_grid
 from semcast.rpc.limits import MAX_SYMBOLS_PER_FRAME
 from semcast.rpc.messages import channel_model_from_proto, setup_from_proto, setup_to_proto
@@ -89,6 +90,8 @@ def plan_legs(spec: transmitter_pb2.SessionSpec) -> list[LegPlan]:
         # What the next hop would refuse is refused before anything starts.
         setup_from_proto(setup_to_proto(setup))
         plan_grid(setup)
+        generator = find_generator(setup.generator)
+        check_takes(generator.name, generator.modalities, scheme)
         plans.append(LegPlan(leg, setup, cbr))
     return plans
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from receiver.generator import GENERATORS
+from semcast.generators import GENERATORS
 from semcast.errors import NotFoundError
 from semcast.metrics.weights import MetricUnavailableError, MetricWeights
 

@@ -310,7 +310,7 @@ def test_a_service_that_cannot_be_served_is_refused_in_one_line(
 
 
 def test_models_lists_every_generator_and_what_metrics_need(run: Run) -> None:
-    from receiver.generator import GENERATORS
+    from semcast.generators import GENERATORS
 
     done = run("models")
     assert done.status == 0

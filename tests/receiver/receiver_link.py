@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from receiver.generator import Conditions, GeneratorContext
 from semcast.link import LinkReceiver, LinkSender
-from semcast.session import Block, RadioFrame, SessionSetup
+from semcast.session import Block, Modality, RadioFrame, SessionSetup
 
 SIDE = 64
 PATIENCE_S = 20.0
@@ -65,6 +65,7 @@ class NumberedGenerator:
     """Paints each frame with the number of pictures it has been asked for, and remembers why."""
 
     name = "numbered"
+    modalities = frozenset(Modality)
 
     def __init__(self, on_step: Callable[[int], None] = lambda _: None) -> None:
         self.contexts: list[GeneratorContext] = []

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from receiver.generator import (
-    GENERATORS,
+    MAKERS,
     Conditions,
     GeneratorContext,
     PassthroughGenerator,
     make_generator,
 )
 from semcast.errors import NotFoundError
+from semcast.generators import GENERATORS
 from semcast.session import Modality
 
 CONTEXT = GeneratorContext(width=48, height=32, fps=8.0, seed=1)
@@ -79,7 +80,8 @@ def test_step_before_reset_is_a_fault_of_the_caller() -> None:
 
 
 def test_generators_are_made_by_name_and_unknown_ones_named() -> None:
-    for name in GENERATORS:
+    assert set(MAKERS) == set(GENERATORS)
+    for name in MAKERS:
         assert make_generator(name).name == name
     assert make_generator("passthrough") is not make_generator("passthrough")
     with pytest.raises(NotFoundError, match="passthrough"):

@@ -13,7 +13,7 @@ from aiortc.mediastreams import MediaStreamError
 from receiver_link import PATIENCE_S, NumberedGenerator, bytes_of, radio_frames, setup
 
 import receiver.streams
-from receiver.generator import GENERATORS, PassthroughGenerator
+from receiver.generator import MAKERS, PassthroughGenerator
 from receiver.record import Recorder, find_record, read_record, replay
 from receiver.session import DecodedFrame, ReceiverSession
 from receiver.streams import FrameOutcome, Streams
@@ -136,7 +136,7 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     made = Gate()
-    monkeypatch.setitem(GENERATORS, "gated", lambda: NumberedGenerator(made.on_step))
+    monkeypatch.setitem(MAKERS, "gated", lambda: NumberedGenerator(made.on_step))
     return made
 
 
@@ -499,7 +499,7 @@ async def test_a_live_record_replays_the_frames_that_were_shown(
 ) -> None:
     """Skipping changes which frames are shown, not what they look like."""
     lossy = radio_frames(setup(), 8, lost=(6,))
-    GENERATORS["gated"] = lambda: _Slow(PassthroughGenerator(), gate)
+    MAKERS["gated"] = lambda: _Slow(PassthroughGenerator(), gate)
     stream = bench.stream(bench.streams(record_folder=tmp_path), live=True, generator="gated")
     stream.start()
     stream.feed(lossy[0])
@@ -518,6 +518,7 @@ class _Slow:
     """A generator behind a gate."""
 
     name = "gated"
+    modalities = PassthroughGenerator.modalities
 
     def __init__(self, inner: PassthroughGenerator, gate: Gate) -> None:
         self._inner, self._gate, self._steps = inner, gate, 0

@@ -1,0 +1,58 @@
+"""Generators by name: what a session may ask its receiver to make frames with.
+
+Names and what they can take are known to both ends, so that a session that cannot be is refused
+before it starts; the generators themselves are the receiver's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from semcast.errors import InputError, NotFoundError
+from semcast.schemes import Scheme
+from semcast.session import Modality
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorInfo:
+    """modalities: pictures it can make frames from. weights: bundled files it needs."""
+
+    name: str
+    title: str
+    modalities: frozenset[Modality]
+    weights: tuple[str, ...] = ()
+
+
+GENERATORS: dict[str, GeneratorInfo] = {
+    info.name: info
+    for info in (
+        GeneratorInfo(
+            name="passthrough",
+            title="Passthrough: the best picture at hand, enlarged",
+            modalities=frozenset({Modality.VIDEO, Modality.KEYFRAME, Modality.LOWRES}),
+        ),
+        GeneratorInfo(
+            name="tiny",
+            title="Tiny diffusion model, frame by frame",
+            modalities=frozenset({Modality.LOWRES}),
+            weights=("latent_codec", "backbone"),
+        ),
+    )
+}
+
+
+def find_generator(name: str) -> GeneratorInfo:
+    """The generator by name. Raises NotFoundError naming what there is."""
+    if name not in GENERATORS:
+        raise NotFoundError(f"Unknown generator '{name}': choose one of {', '.join(GENERATORS)}.")
+    return GENERATORS[name]
+
+
+def check_takes(name: str, modalities: frozenset[Modality], scheme: Scheme) -> None:
+    """Raises InputError where a generator that takes these can make nothing of the scheme."""
+    if not modalities & set(scheme.modalities):
+        takes = ", ".join(sorted(modality.label for modality in modalities))
+        raise InputError(
+            f"Generator '{name}' makes frames from {takes}, which '{scheme.id}' does not send: "
+            "choose another scheme, or the passthrough generator."
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -55,7 +55,8 @@ class Recipe(ABC):
     """One network to train. Subclasses live in `training/recipes`, one a file.
 
     settings_class: the recipe's own settings. weights_name: of the file this trains.
-    folders: of `shared/data/video` to train on.
+    folders: of `shared/data/video` to train on. pack_kind: what `training.pack` carries for it,
+    "clips" alone or also what was "received" of them.
     """
 
     name: ClassVar[str]
@@ -63,6 +64,7 @@ class Recipe(ABC):
     weights_name: ClassVar[str]
     settings_class: ClassVar[type[RecipeSettings]] = RecipeSettings
     folders: ClassVar[tuple[str, ...]] = ("train",)
+    pack_kind: ClassVar[Literal["clips", "received"]] = "clips"
 
     def __init__(self, settings: RecipeSettings, library: Library, device: torch.device) -> None:
         self.settings = settings

@@ -17,6 +17,9 @@ from training.recipe import Recipe
 
 RECIPES = {
     "autoencoder": "training.recipes.autoencoder:Autoencoder",
+    "backbone": "training.recipes.backbone:BackboneRecipe",
+    "djscc-rgb": "training.recipes.djscc:DjsccRgb",
+    "djscc-sketch": "training.recipes.djscc:DjsccSketch",
 }
 """Where each recipe is; imported when asked for."""
 

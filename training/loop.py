@@ -46,6 +46,8 @@ from training.recipe import Batch, Losses, Progress, Recipe
 LOG_EVERY = 10
 """Steps a log line averages over."""
 
+_CHECKPOINT = "checkpoint.pt"
+
 _LEAST_RATE = 0.02
 """Share of the peak learning rate that is left at the end."""
 
@@ -155,17 +157,29 @@ def learning_rate_factor(step: int, done: float, warmup_steps: int) -> float:
     return min(1.0, (step + 1) / warmup_steps) * cosine
 
 
+def check_options(options: RunOptions) -> None:
+    """Raises InputError for a run without an end, or in a folder that another run has."""
+    if options.steps is None and options.budget_s is None:
+        raise InputError("A run needs an end: give --budget or --steps.")
+    if options.run_dir.exists() and not options.run_dir.is_dir():
+        raise InputError(f"{options.run_dir} is a file: name a folder with --run.")
+    if (options.run_dir / _CHECKPOINT).exists() and not options.resume:
+        raise InputError(
+            f"{options.run_dir} holds an earlier run: go on with --resume, "
+            "or name another folder with --run."
+        )
+
+
 class Trainer:
     """One run of one recipe."""
 
     def __init__(self, recipe: Recipe, options: RunOptions) -> None:
         """Raises InputError where the run has no end, or an earlier one is in its way."""
-        if options.steps is None and options.budget_s is None:
-            raise InputError("A run needs an end: give --budget or --steps.")
+        check_options(options)
         self._recipe, self._options = recipe, options
         self._device = recipe.device
         self._log_path = options.run_dir / "log.jsonl"
-        self._checkpoint_path = options.run_dir / "checkpoint.pt"
+        self._checkpoint_path = options.run_dir / _CHECKPOINT
         options.run_dir.mkdir(parents=True, exist_ok=True)
         (options.run_dir / "sheets").mkdir(exist_ok=True)
         cv2.setNumThreads(1)
@@ -199,11 +213,6 @@ class Trainer:
         self._window: list[dict[str, float]] = []
         if options.resume and self._checkpoint_path.exists():
             self._load_checkpoint()
-        elif self._checkpoint_path.exists():
-            raise InputError(
-                f"{options.run_dir} holds an earlier run: go on with --resume, "
-                "or name another folder with --run."
-            )
         else:  # a run that was killed before its first checkpoint may have left a log
             self._log_path.write_text("")
 

@@ -46,13 +46,14 @@ from training.received import (
     make_windows,
     save_windows,
 )
-from training.run import default_data, find_recipe
+from training.run import PACKED_WEIGHTS, default_data, find_recipe
 
 MAX_MB = 24.0
 """Megabytes of 1e6 bytes. A GPU run takes 64 MiB in all; tree, wheels and weights need the rest."""
 
-VAL_SECONDS = 4.0
-"""Of each clip to measure on: 24 frames at 6 fps or more."""
+VAL_SECONDS = 2.0
+"""Of each clip to measure on, so that most of the room is for training. What a network is worth is
+measured on whole clips, here."""
 
 RECEIVED_SHARE = 0.4
 """Of the room for data, what received windows may fill, where a recipe wants them. Their pictures
@@ -229,7 +230,7 @@ class _Source:
 def render_scenes(count: int, folder: Path) -> list[Path]:
     """The first `count` simulated scenes, rendered into `folder` unless they are there.
 
-    Each is `scene-SEED.mp4` with `_masks.npz` and `.txt` beside it; a minute each on one core.
+    Each is `scene-SEED.mp4` with `_masks.npz` and `.txt` beside it; some 15 s each on one core.
     """
     if not 0 <= count <= len(SCENE_SEEDS):
         raise InputError(f"{count} scenes are out of range: give 0 to {len(SCENE_SEEDS)}.")
@@ -270,7 +271,7 @@ def make_pack(
     data: Path,
     max_mb: float = MAX_MB,
     scenes: Sequence[Path] = (),
-    windows_per_clip: int = 4,
+    windows_per_clip: int = 2,
 ) -> PackReport:
     """Packs what a recipe needs into at most `max_mb` megabytes.
 
@@ -294,7 +295,7 @@ def make_pack(
         return json.dumps({"recipe": recipe_name, **names, "sources": lines}, indent=1).encode()
 
     contents = _Contents()
-    contents.files[f"weights/{SQUEEZENET_FILE}"] = _squeezenet()
+    contents.files[f"{PACKED_WEIGHTS}{SQUEEZENET_FILE}"] = _squeezenet()
     contents.files["pack.json"] = index(_LONGEST_S)
     for source in val:
         source.add_to(contents, VAL_SECONDS)
@@ -408,7 +409,7 @@ def add_pack_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-mb", type=float, help="megabytes of the pack, at most")
     parser.add_argument("--simulated", type=int, default=0, metavar="N", help="simulated scenes")
     parser.add_argument(
-        "--windows", type=int, default=4, metavar="N", help="received windows of each clip"
+        "--windows", type=int, default=2, metavar="N", help="received windows of each clip"
     )
 
 

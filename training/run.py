@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import re
-from collections.abc import Mapping
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
 
 from semcast.errors import InputError, NotFoundError
-from training.data import open_library
-from training.loop import RunOptions, RunResult, Trainer
+from training.data import PACK_SUFFIX, open_library
+from training.loop import RunOptions, RunResult, Trainer, check_options
 from training.recipe import Recipe
 
 RECIPES = {
@@ -22,6 +26,11 @@ RECIPES = {
     "djscc-sketch": "training.recipes.djscc:DjsccSketch",
 }
 """Where each recipe is; imported when asked for."""
+
+PACKED_WEIGHTS = "weights/"
+"""Folder of a pack that holds weights of metrics."""
+
+_WEIGHTS_DIR_VARIABLE = "SEMCAST_WEIGHTS_DIR"
 
 RUNS_DIR = Path("out") / "training"
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -75,6 +84,7 @@ def train(
     Raises InputError or NotFoundError, with what to do, before any work is done.
     """
     recipe_class = find_recipe(recipe_name)
+    check_options(options)
     try:
         settings = recipe_class.settings_class.model_validate(dict(changes or {}))
     except ValidationError as error:
@@ -83,6 +93,28 @@ def train(
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"Setting '{where}': {first['msg']}. Settings: {names}.") from error
     chosen = pick_device(device)
-    library = open_library(data or default_data(), folders=recipe_class.folders)
-    recipe = recipe_class(settings, library, chosen)
+    source = data or default_data()
+    library = open_library(source, folders=recipe_class.folders)
+    with _metric_weights_of(source):
+        recipe = recipe_class(settings, library, chosen)
     return Trainer(recipe, options).run()
+
+
+@contextlib.contextmanager
+def _metric_weights_of(data: Path) -> Iterator[None]:
+    """Lets metrics and losses find the weights that travel in a pack; a folder has none."""
+    if data.suffix != PACK_SUFFIX:
+        yield
+        return
+    before = os.environ.get(_WEIGHTS_DIR_VARIABLE)
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(data) as pack:
+        for name in pack.namelist():
+            if name.startswith(PACKED_WEIGHTS):
+                pack.extract(name, folder)
+        os.environ[_WEIGHTS_DIR_VARIABLE] = str(Path(folder) / PACKED_WEIGHTS)
+        try:
+            yield
+        finally:
+            del os.environ[_WEIGHTS_DIR_VARIABLE]
+            if before is not None:
+                os.environ[_WEIGHTS_DIR_VARIABLE] = before

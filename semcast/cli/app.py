@@ -165,6 +165,20 @@ def serve(
     run(service, context.args)
 
 
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+)
+def train(context: typer.Context) -> None:
+    """Train one weight file and write its card; `semcast train --help` lists the options."""
+    from semcast.cli.train import run
+
+    raise typer.Exit(run(context.args))
+
+
 @app.command()
 def doctor() -> None:
     """Say what this machine can run."""

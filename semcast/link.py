@@ -30,6 +30,7 @@ from semcast.air.ladder import LADDER, Rung
 from semcast.air.pilots import pilot_symbols
 from semcast.errors import InputError
 from semcast.parts import PartReceiver, PartSender, block_key
+from semcast.parts.djscc import DjsccReceiver, DjsccSender, check_rate
 from semcast.parts.lowres import LowresReceiver, LowresSender
 from semcast.parts.video import VideoReceiver, VideoSender
 from semcast.schemes import Scheme, find_scheme, resolve_mcs
@@ -124,6 +125,8 @@ def plan_grid(setup: SessionSetup) -> Grid:
     overhead = setup.pilots_per_frame + (control.num_symbols if control else 0)
 
     share = max(0, setup.symbols_per_frame - overhead) // len(scheme.modalities)
+    if Modality.KEYFRAME in scheme.modalities:
+        check_rate(setup, share)
     least_bits = max(receiver.least_payload_bits for receiver in receivers)
     usable = [rung for rung in LADDER if digital.payload_bits(share, rung) >= least_bits]
     needed = fixed_rung or ladder.rung(_SLOWEST_USABLE_AT_MOST)
@@ -161,7 +164,8 @@ def _as_long_as(block: NDArray[np.complex64] | None, num_symbols: int) -> NDArra
 _SLOWEST_USABLE_AT_MOST = "qpsk-1/2"
 """A session whose slowest rung were faster than this would not work below about 5 dB."""
 
-_RECEIVERS: dict[Modality, type[LowresReceiver] | type[VideoReceiver]] = {
+_RECEIVERS: dict[Modality, type[LowresReceiver] | type[VideoReceiver] | type[DjsccReceiver]] = {
+    Modality.KEYFRAME: DjsccReceiver,
     Modality.LOWRES: LowresReceiver,
     Modality.VIDEO: VideoReceiver,
 }
@@ -199,6 +203,7 @@ class LinkSender:
             self._part(modality, num) for modality, num in self._grid.part_symbols.items()
         ]
         self._waiting: dict[int, Feedback] = {}
+        self._snr_db: float | None = None
         self._next_sequence = 0
 
     def _part(self, modality: Modality, num_symbols: int) -> PartSender:
@@ -206,6 +211,8 @@ class LinkSender:
         rung = self._grid.fixed_rung
         if modality == Modality.VIDEO and codec and rung:
             return VideoSender(self._setup, num_symbols, codec, rung)
+        if modality == Modality.KEYFRAME:
+            return DjsccSender(self._setup, num_symbols)
         return LowresSender(self._setup, num_symbols, self._grid.slowest_rung)
 
     @property
@@ -234,7 +241,9 @@ class LinkSender:
         blocks = [Block(Modality.PILOT, pilots)]
         payload_bits: dict[Modality, int] = {}
         information_bits = 0
-        parts = [(part.modality, part.encode(rgb, sequence, rung)) for part in self._parts]
+        parts = [
+            (part.modality, part.encode(rgb, sequence, rung, self._snr_db)) for part in self._parts
+        ]
         if self._grid.control:
             values = {name: value for _, part in parts for name, value in part.control.items()}
             key = block_key(setup.seed, sequence, Modality.CONTROL)
@@ -261,6 +270,7 @@ class LinkSender:
         if feedback.rung_index >= len(LADDER):
             raise InputError(f"Feedback asks for rung {feedback.rung_index}, past the ladder.")
         self._rungs.ask(sequence, LADDER[feedback.rung_index])
+        self._snr_db = feedback.snr_db
         for part in self._parts:
             part.acknowledge(sequence, part.modality in feedback.received)
 
@@ -286,6 +296,8 @@ class LinkReceiver:
         codec = self._grid.scheme.video_codec
         if modality == Modality.VIDEO and codec:
             return VideoReceiver(self._setup, num_symbols, codec)
+        if modality == Modality.KEYFRAME:
+            return DjsccReceiver(self._setup, num_symbols)
         return LowresReceiver(self._setup, num_symbols, self._grid.slowest_rung)
 
     def receive(self, frame: RadioFrame) -> ReceivedFrame:

@@ -22,6 +22,7 @@ class Scheme:
     default_cbr: symbols per source sample where the caller names none.
     default_mcs: "auto" (the receiver asks for the rung), or a rung fixed for the session.
     video_codec: codec of `Modality.VIDEO`, if the scheme sends it.
+    learned: whether it needs torch and bundled weights.
     origin: the paper it comes from, or "ours".
     """
 
@@ -32,6 +33,7 @@ class Scheme:
     default_mcs: str
     origin: str
     video_codec: Literal["h264", "h265"] | None = None
+    learned: bool = False
 
 
 # 0.008 and 4-QAM are GVSC's for H.264/H.265 + LDPC (arXiv 2502.13838). Its LDPC rate is not
@@ -51,6 +53,16 @@ SCHEMES: dict[str, Scheme] = {
             default_cbr=0.004,
             default_mcs="auto",
             origin="ours",
+        ),
+        Scheme(
+            id="djscc-rgb",
+            title="DJSCC pictures",
+            modalities=(Modality.KEYFRAME,),
+            # 7,800 symbols a frame at 256x256 with its pilots: what GVSC spends on a first frame.
+            default_cbr=0.03976,
+            default_mcs="auto",
+            origin="GVSC",
+            learned=True,
         ),
         Scheme(
             id="h264-ldpc",

@@ -14,10 +14,12 @@ _FRAMES = 3
 
 
 def warm_up() -> None:
-    """Sends a few frames of every scheme to itself: compiles, loads and opens what they need."""
+    """Sends a few frames of every classical scheme to itself: compiles and opens what they need."""
     warm_up_air()
     pictures = np.random.default_rng(0).integers(0, 256, (_FRAMES, _SIDE, _SIDE, 3), np.uint8)
     for scheme in SCHEMES.values():
+        if scheme.learned:
+            continue  # its network is loaded by the first session that uses it
         setup = SessionSetup(
             session_id="warm-up",
             scheme=scheme.id,

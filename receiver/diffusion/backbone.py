@@ -72,7 +72,7 @@ class Backbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.degraded = DegradedEncoder()
-        self.unet: nn.Module = UNet2DConditionModel(**_CONFIG)  # type: ignore[no-untyped-call]
+        self.unet: Any = UNet2DConditionModel(**_CONFIG)  # type: ignore[no-untyped-call]
         self.no_caption = nn.Parameter(torch.zeros(1, 1, TEXT_CHANNELS))
 
     def forward(self, x: Tensor, sigma: Tensor, degraded_latent: Tensor) -> Tensor:

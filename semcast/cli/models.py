@@ -5,18 +5,31 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from semcast.generators import GENERATORS
 from semcast.errors import NotFoundError
+from semcast.generators import GENERATORS
 from semcast.metrics.weights import MetricUnavailableError, MetricWeights
+from semcast.weights import bundled_weights
 
 
 def list_models() -> None:
-    """Prints the generators of this version and the weights that metrics look for."""
-    table = Table(title="Generators", title_justify="left")
-    table.add_column("name")
-    table.add_column("weights")
-    for name in GENERATORS:
-        table.add_row(name, "needs none")
+    """Prints the generators of this version, its weight files, and what metrics look for."""
+    files = {file.name: file for file in bundled_weights()}
+    generators = Table(title="Generators", title_justify="left")
+    generators.add_column("name")
+    generators.add_column("weights")
+    for info in GENERATORS.values():
+        needs = [name if name in files else f"{name} (not bundled)" for name in info.weights]
+        generators.add_row(info.name, ", ".join(needs) or "needs none")
+    weights = Table(title="Bundled weights", title_justify="left")
+    for column in ("name", "size", "trained by", "steps"):
+        weights.add_column(column)
+    for file in files.values():
+        weights.add_row(
+            file.name,
+            f"{file.num_bytes / 1e6:.1f} MB",
+            f"semcast train {file.header.get('recipe', 'unknown')}",
+            str(file.header.get("steps", "unknown")),
+        )
     metrics = Table(title="Weights that metrics use", title_justify="left")
     metrics.add_column("metric")
     metrics.add_column("state")
@@ -24,7 +37,11 @@ def list_models() -> None:
     for metric in ("lpips", "clip_score", "bert_score"):
         metrics.add_row(metric, "local cache, or the hub with SEMCAST_ALLOW_DOWNLOADS=1")
     console = Console()
-    console.print(table)
+    console.print(generators)
+    if files:
+        console.print(weights)
+    else:
+        console.print("No weights are bundled.")
     console.print(metrics)
 
 

@@ -61,8 +61,9 @@ class Djscc(nn.Module):
         """Symbols [B, num_symbols, 2] (real, imaginary) of unit mean power; snr_db: [B]."""
         reals = self.encoder(picture, snr_db).float().flatten(1)[:, : 2 * num_symbols]
         power = reals.square().sum(1, keepdim=True) / num_symbols
-        symbols = reals * torch.rsqrt(power + _LEAST_POWER)
-        return symbols.view(-1, num_symbols, 2)
+        scaled: Tensor = reals * torch.rsqrt(power + _LEAST_POWER)
+        symbols: Tensor = scaled.view(-1, num_symbols, 2)
+        return symbols
 
     def decode(self, symbols: Tensor, snr_db: Tensor, width: int, height: int) -> Tensor:
         """Pictures [B, in, height, width] of symbols [B, n, 2] with noise; snr_db: [B]."""
@@ -70,9 +71,7 @@ class Djscc(nn.Module):
         # Unit power a complex symbol is a half a real one: back to unit variance.
         sent = symbols.flatten(1) * 2**0.5
         reals = nn.functional.pad(sent, (0, self.grid_channels * rows * columns - sent.shape[1]))
-        picture: Tensor = self.decoder(
-            reals.view(-1, self.grid_channels, rows, columns), snr_db
-        )
+        picture: Tensor = self.decoder(reals.view(-1, self.grid_channels, rows, columns), snr_db)
         return picture
 
 

@@ -61,8 +61,13 @@ class PartSender(Protocol):
     modality: Modality
     control_fields: tuple[ControlField, ...]
 
-    def encode(self, rgb: NDArray[np.uint8], sequence: int, rung: Rung) -> SentPart:
-        """Symbols for frame `sequence`; rgb: [H, W, 3], uint8."""
+    def encode(
+        self, rgb: NDArray[np.uint8], sequence: int, rung: Rung, snr_db: float | None
+    ) -> SentPart:
+        """Symbols for frame `sequence`; rgb: [H, W, 3], uint8.
+
+        snr_db: the receiver's estimate, by the newest feedback in force; None before the first.
+        """
 
     def acknowledge(self, sequence: int, received: bool) -> None:
         """Feedback on this part's block of frame `sequence` is in force from now on."""

@@ -60,7 +60,9 @@ class LowresSender:
         self._pending: dict[int, lowres.LowresState] = {}
         self._references: References[lowres.LowresState] = References(setup.feedback_delay_frames)
 
-    def encode(self, rgb: NDArray[np.uint8], sequence: int, rung: Rung) -> SentPart:
+    def encode(
+        self, rgb: NDArray[np.uint8], sequence: int, rung: Rung, snr_db: float | None
+    ) -> SentPart:
         """The frame shrunk, coded into exactly the bits the block holds, protected, mapped."""
         num_bits = digital.payload_bits(self._num_symbols, rung)
         small = lowres.shrink(rgb, self._geometry)

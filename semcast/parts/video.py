@@ -86,7 +86,9 @@ class VideoSender:
         self._newest_idr = -1
         self._idr_wanted = True
 
-    def encode(self, rgb: NDArray[np.uint8], sequence: int, rung: Rung) -> SentPart:
+    def encode(
+        self, rgb: NDArray[np.uint8], sequence: int, rung: Rung, snr_db: float | None
+    ) -> SentPart:
         """One access unit, or nothing where the rate is spent."""
         access_unit = self._access_unit(rgb, sequence)
         rate = self._encoder.rate

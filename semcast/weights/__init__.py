@@ -89,8 +89,9 @@ def write_weights(path: Path, state: dict[str, Tensor], header: dict[str, Any]) 
 
 
 def _describe(path: Path) -> WeightFile:
-    from safetensors import safe_open
-
-    with safe_open(str(path), "np") as file:
-        header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
+    """Reads no tensor, and needs no package: a file begins with the length and text of its JSON."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        metadata = json.loads(file.read(length)).get("__metadata__", {})
+    header = json.loads(metadata.get(_HEADER, "{}"))
     return WeightFile(path.stem, path, path.stat().st_size, header)

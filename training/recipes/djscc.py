@@ -42,7 +42,7 @@ class DjsccSettings(RecipeSettings):
     """Numbers of a joint source-channel code's training."""
 
     pixel_share: float = Field(
-        0.9, ge=0, le=1, description="k of GVSC's loss (1): k MSE + (1 - k) LPIPS."
+        0.99, ge=0, le=1, description="k of GVSC's loss (1): k MSE + (1 - k) LPIPS."
     )
     prefix_share: float = Field(0.5, ge=0, le=1, description="Steps that send fewer symbols.")
     latent_codec: str = Field("", description="Weight file of a codec to begin from, if any.")

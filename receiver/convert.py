@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from receiver.streams import FrameOutcome
 from semcast.rpc.messages import modality_to_proto, samples_to_bytes
+from semcast.schemes import find_scheme
 from semcast.session import SessionSetup
 from semcast.v1 import link_pb2
 
@@ -29,10 +30,15 @@ def telemetry_to_proto(setup: SessionSetup, outcome: FrameOutcome) -> link_pb2.R
             link_pb2.StageDuration(stage="generate", duration_ms=outcome.render_ms),
         ],
         constellation_iq=samples_to_bytes(received.constellation),
-        constellation_kind=_CONSTELLATIONS[received.rung.bits_per_symbol],
+        constellation_kind=(
+            "analogue"
+            if find_scheme(setup.scheme).learned
+            else _CONSTELLATIONS[received.rung.bits_per_symbol]
+        ),
         rung_id=received.rung.id,
         frames_dropped_total=outcome.dropped_total,
         queue_depth_frames=outcome.queue_depth,
+        device=rendered.device if rendered else "",
     )
 
 

@@ -42,11 +42,12 @@ class Conditions:
 class Generator(Protocol):
     """Makes one frame from one set of conditions. Nothing else may be asked of it.
 
-    modalities: pictures it can make frames from.
+    modalities: pictures it can make frames from. device: "cpu", or the name of a GPU.
     """
 
     name: str
     modalities: frozenset[Modality]
+    device: str
 
     def reset(self, context: GeneratorContext) -> None:
         """Forgets everything; the next step is the first of a stream."""
@@ -64,6 +65,7 @@ class PassthroughGenerator:
     name = "passthrough"
 
     modalities = GENERATORS["passthrough"].modalities
+    device = "cpu"
     _best_first = (Modality.VIDEO, Modality.KEYFRAME, Modality.LOWRES)
 
     def __init__(self) -> None:

@@ -33,11 +33,12 @@ class DecodedFrame:
 
 @dataclass(frozen=True, slots=True)
 class RenderedFrame:
-    """A frame to show. rgb: [H, W, 3], uint8."""
+    """A frame to show. rgb: [H, W, 3], uint8. device: what the generator ran on."""
 
     rgb: NDArray[np.uint8]
     concealed: bool
     outage: bool
+    device: str
 
 
 class ReceiverSession:
@@ -80,4 +81,4 @@ class ReceiverSession:
             self._shown = self._generator.step(decoded.conditions)
             self._shown_newest = decoded.newest
         state = decoded.concealment
-        return RenderedFrame(self._shown, state.concealed, state.outage)
+        return RenderedFrame(self._shown, state.concealed, state.outage, self._generator.device)

@@ -107,6 +107,7 @@ class ReportBuilder:
         self._stages: defaultdict[str, list[float]] = defaultdict(list)
         self._latencies_ms: list[float] = []
         self._snr_estimated: float | None = None
+        self._device = ""
         self._cbr_target = 0.0
         self._caption_sent = ""
         self._caption_received = ""
@@ -133,6 +134,7 @@ class ReportBuilder:
         self._stages["channel"].append(channel.process_ms)
         self._latencies_ms.append(report.latency_ms)
         self._snr_estimated = receiver.snr_db_estimated
+        self._device = receiver.device or self._device
         self._cbr_target = report.cbr_target
         self._caption_sent = report.caption_sent or self._caption_sent
         self._caption_received = receiver.caption_received or self._caption_received
@@ -141,7 +143,7 @@ class ReportBuilder:
         """Scores one received frame. Both: [H, W, 3], uint8, RGB."""
         self._quality.add(source, received)
 
-    def build(self, device: str, notes: Mapping[str, str]) -> Report:
+    def build(self, notes: Mapping[str, str]) -> Report:
         """The finished report."""
         spec = self._spec
         pixels = spec.width_px * spec.height_px * max(1, self._frames_sent)
@@ -168,7 +170,7 @@ class ReportBuilder:
             mcs=spec.mcs,
             channel=_channel_label(spec),
             generator=spec.generator,
-            device=device,
+            device=self._device,
             version=__version__,
             frames_sent=self._frames_sent,
             frames_received=self._frames_received,

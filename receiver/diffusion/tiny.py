@@ -82,6 +82,8 @@ class TinyGenerator:
         start_sigma: float = START_SIGMA,
     ) -> None:
         self._networks = networks
+        on_gpu = networks.device.type == "cuda"
+        self.device = torch.cuda.get_device_name(networks.device) if on_gpu else "cpu"
         self._num_steps, self._start_sigma = num_steps, start_sigma
         self._context: GeneratorContext | None = None
         self._noise = torch.empty(0)

@@ -159,7 +159,7 @@ class _Gathering:
                 received=np.stack(self._received),
                 source=np.stack(self._source),
             )
-        report = self._builder.build(device="cpu", notes={})
+        report = self._builder.build(notes={})
         if self._outputs.report:
             self._outputs.report.write_text(report.model_dump_json(indent=2) + "\n")
         return report

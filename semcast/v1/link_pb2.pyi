@@ -126,7 +126,7 @@ class StageDuration(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., duration_ms: _Optional[float] = ...) -> None: ...
 
 class ReceiverTelemetry(_message.Message):
-    __slots__ = ("generation", "sequence", "pts_us", "snr_db_estimated", "crc_checked_modalities", "crc_failed_modalities", "concealed", "outage", "skipped", "generator", "stages", "constellation_iq", "constellation_kind", "rung_id", "caption_received", "frames_dropped_total", "queue_depth_frames")
+    __slots__ = ("generation", "sequence", "pts_us", "snr_db_estimated", "crc_checked_modalities", "crc_failed_modalities", "concealed", "outage", "skipped", "generator", "stages", "constellation_iq", "constellation_kind", "rung_id", "caption_received", "frames_dropped_total", "queue_depth_frames", "device")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PTS_US_FIELD_NUMBER: _ClassVar[int]
@@ -144,6 +144,7 @@ class ReceiverTelemetry(_message.Message):
     CAPTION_RECEIVED_FIELD_NUMBER: _ClassVar[int]
     FRAMES_DROPPED_TOTAL_FIELD_NUMBER: _ClassVar[int]
     QUEUE_DEPTH_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
     generation: int
     sequence: int
     pts_us: int
@@ -161,7 +162,8 @@ class ReceiverTelemetry(_message.Message):
     caption_received: str
     frames_dropped_total: int
     queue_depth_frames: int
-    def __init__(self, generation: _Optional[int] = ..., sequence: _Optional[int] = ..., pts_us: _Optional[int] = ..., snr_db_estimated: _Optional[float] = ..., crc_checked_modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., crc_failed_modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., concealed: _Optional[bool] = ..., outage: _Optional[bool] = ..., skipped: _Optional[bool] = ..., generator: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[StageDuration, _Mapping]]] = ..., constellation_iq: _Optional[bytes] = ..., constellation_kind: _Optional[str] = ..., rung_id: _Optional[str] = ..., caption_received: _Optional[str] = ..., frames_dropped_total: _Optional[int] = ..., queue_depth_frames: _Optional[int] = ...) -> None: ...
+    device: str
+    def __init__(self, generation: _Optional[int] = ..., sequence: _Optional[int] = ..., pts_us: _Optional[int] = ..., snr_db_estimated: _Optional[float] = ..., crc_checked_modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., crc_failed_modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., concealed: _Optional[bool] = ..., outage: _Optional[bool] = ..., skipped: _Optional[bool] = ..., generator: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[StageDuration, _Mapping]]] = ..., constellation_iq: _Optional[bytes] = ..., constellation_kind: _Optional[str] = ..., rung_id: _Optional[str] = ..., caption_received: _Optional[str] = ..., frames_dropped_total: _Optional[int] = ..., queue_depth_frames: _Optional[int] = ..., device: _Optional[str] = ...) -> None: ...
 
 class ChannelTelemetry(_message.Message):
     __slots__ = ("generation", "sequence", "snr_db_requested", "signal_energy", "noise_energy", "num_symbols", "block_lost", "process_ms")

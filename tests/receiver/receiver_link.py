@@ -66,6 +66,7 @@ class NumberedGenerator:
 
     name = "numbered"
     modalities = frozenset(Modality)
+    device = "cpu"
 
     def __init__(self, on_step: Callable[[int], None] = lambda _: None) -> None:
         self.contexts: list[GeneratorContext] = []

@@ -519,6 +519,7 @@ class _Slow:
 
     name = "gated"
     modalities = PassthroughGenerator.modalities
+    device = "cpu"
 
     def __init__(self, inner: PassthroughGenerator, gate: Gate) -> None:
         self._inner, self._gate, self._steps = inner, gate, 0

@@ -99,7 +99,7 @@ def frame(
         "feedback_bits": 13,
         "cbr_target": 0.08,
         "latency_ms": 50.0,
-        "receiver": link_pb2.ReceiverTelemetry(**(receiver or {})),
+        "receiver": link_pb2.ReceiverTelemetry(**{"device": "cpu", **(receiver or {})}),
         "channel": link_pb2.ChannelTelemetry(**(channel or {})),
     }
     return transmitter_pb2.FrameReport(**{**values, **changes})
@@ -109,7 +109,7 @@ def report_of(*frames: transmitter_pb2.FrameReport, **changes: Any) -> Report:
     builder = ReportBuilder(spec(**changes), HandQuality())  # type: ignore[arg-type]
     for one in frames:
         builder.add_frame(one)
-    return builder.build(device="cpu", notes={})
+    return builder.build(notes={})
 
 
 # What was counted.
@@ -285,7 +285,7 @@ def test_quality_is_passed_on_with_the_reasons_for_what_is_missing() -> None:
     builder.add_frame(frame())
     pictures = [np.full((HEIGHT, WIDTH, 3), level, np.uint8) for level in (10, 20)]
     builder.add_pictures(*pictures)
-    report = builder.build(device="cpu", notes={"device": "no GPU here"})
+    report = builder.build(notes={"device": "no GPU here"})
     assert (report.psnr_db, report.ssim, report.lpips) == (31.5, 0.9, None)
     assert [np.array_equal(a, b) for a, b in zip(quality.pairs[0], pictures, strict=True)] == [
         True,

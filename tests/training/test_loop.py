@@ -272,6 +272,15 @@ def test_a_step_that_is_not_finite_leaves_no_trace(tmp_path: Path, poison: str) 
     assert all(v.isfinite().all() for v in _weights(tmp_path).values())
 
 
+def test_a_critic_is_not_poisoned_either(tmp_path: Path) -> None:
+    def spoil(network, progress, losses):
+        if progress.step == 12:
+            losses.made = losses.real * float("nan")
+
+    run_tiny(tmp_path, 20, spoil)
+    assert all(value.isfinite().all() for value in _checkpoint(tmp_path)["critic"].values())
+
+
 def test_gradients_are_clipped(tmp_path: Path) -> None:
     """The log has the norm before clipping; AdamW's first moment shows what was left of it."""
     clip = 1e-3

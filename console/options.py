@@ -7,7 +7,7 @@ from console.request import SLIDER_DB_MAX, SLIDER_DB_MIN, SessionRequest
 from console.settings import ConsoleSettings
 from console.uploads import VIDEO_SUFFIXES
 from semcast.air.ladder import LADDER
-from semcast.generators import GENERATORS
+from semcast.generators import AUTO, GENERATORS
 from semcast.schemes import SCHEMES
 from semcast.version import __version__
 
@@ -29,7 +29,7 @@ def page_options(settings: ConsoleSettings) -> JsonDict:
             for scheme in SCHEMES.values()
         ],
         "mcs": ["default", "auto", *(rung.id for rung in LADDER)],
-        "generators": list(GENERATORS),
+        "generators": [AUTO, *GENERATORS],
         "channels": ["awgn", "rayleigh", "burst"],
         "snr_db": {"min": SLIDER_DB_MIN, "max": SLIDER_DB_MAX, "step": 0.5},
         "max_upload_bytes": settings.max_upload_bytes,

@@ -104,11 +104,11 @@ class SessionRequest(BaseModel):
         description="Seed of the channel noise, the pilots and the generator.",
     )
     generator: str = Field(
-        default="passthrough",
+        default="auto",
         min_length=1,
         max_length=80,
         title="Generator",
-        description="What the receiver makes pictures with.",
+        description="What the receiver makes pictures with; auto takes the best for the scheme.",
     )
     caption: str = Field(
         default="",

@@ -114,3 +114,11 @@ def make_generator(name: str) -> Generator:
     if name not in MAKERS:
         raise NotFoundError(f"Unknown generator '{name}': choose one of {', '.join(MAKERS)}.")
     return MAKERS[name]()
+
+
+def warm_generator(name: str) -> None:
+    """Loads a generator and makes one frame with it. Raises as `make_generator` does."""
+    generator = make_generator(name)
+    generator.reset(GeneratorContext(256, 256, 8.0, 0))
+    picture = np.full((32, 32, 3), _MID_GREY, np.uint8)
+    generator.step(Conditions(dict.fromkeys(Modality, picture), dict.fromkeys(Modality, 0)))

@@ -39,6 +39,7 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
 
     def __init__(self, settings: ReceiverSettings) -> None:
         self._streams = Streams(settings.max_sessions, settings.record_dir)
+        self._preload = settings.preload
         self._viewers = ViewerPeers(parse_ice_servers(settings.ice_servers))
 
     def register(self, server: RpcServer) -> None:
@@ -74,8 +75,8 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
         )
 
     async def warm_up(self) -> None:
-        """Compiles the decoders."""
-        await self._streams.warm_up()
+        """Compiles the decoders, and loads the generator that is to be ready."""
+        await self._streams.warm_up(self._preload)
 
     async def close(self) -> None:
         """Ends streams and viewers."""

@@ -18,6 +18,11 @@ class ReceiverSettings(ServiceSettings):
         le=1024,
         description="Links received at once, baselines among them; more are refused.",
     )
+    preload: str = Field(
+        default="",
+        max_length=80,
+        description="Generator to load and run once before serving; others load when asked for.",
+    )
     record_dir: Path | None = Field(
         default=None, description="Folder for a record of every message that enters the receiver."
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from receiver.generator import make_generator
+from receiver.generator import make_generator, warm_generator
 from receiver.record import Recorder
 from receiver.session import DecodedFrame, ReceiverSession, RenderedFrame
 from semcast.errors import CapacityError, NotFoundError
@@ -64,11 +64,17 @@ class Streams:
         """Sessions whose stream is open."""
         return len(self._running)
 
-    async def warm_up(self) -> None:
-        """Compiles and loads what the first frame would otherwise wait for."""
+    async def warm_up(self, generator: str = "") -> None:
+        """Compiles and loads what the first frame would otherwise wait for.
+
+        generator: to be loaded and run once; NotFoundError for an unknown one.
+        """
         from semcast.warm import warm_up
 
-        await asyncio.get_running_loop().run_in_executor(self._decoder, warm_up)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._decoder, warm_up)
+        if generator:
+            await loop.run_in_executor(self._model, lambda: warm_generator(generator))
 
     def publisher(self, session_id: str) -> VideoPublisher:
         """The video of a session, which outlives its stream so that viewers stay over restarts.

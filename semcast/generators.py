@@ -23,6 +23,7 @@ class GeneratorInfo:
     weights: tuple[str, ...] = ()
 
 
+# The best last.
 GENERATORS: dict[str, GeneratorInfo] = {
     info.name: info
     for info in (
@@ -44,8 +45,27 @@ GENERATORS: dict[str, GeneratorInfo] = {
 def find_generator(name: str) -> GeneratorInfo:
     """The generator by name. Raises NotFoundError naming what there is."""
     if name not in GENERATORS:
-        raise NotFoundError(f"Unknown generator '{name}': choose one of {', '.join(GENERATORS)}.")
+        raise NotFoundError(
+            f"Unknown generator '{name}': choose one of {AUTO}, {', '.join(GENERATORS)}."
+        )
     return GENERATORS[name]
+
+
+AUTO = "auto"
+"""Stands for the best generator that can take what the scheme sends."""
+
+
+def resolve_generator(name: str, scheme: Scheme) -> str:
+    """A generator's name, with AUTO resolved.
+
+    Raises NotFoundError for an unknown one, InputError for one that cannot take the scheme.
+    """
+    if name == AUTO:
+        able = [g for g in GENERATORS.values() if g.modalities & set(scheme.modalities)]
+        return able[-1].name
+    info = find_generator(name)
+    check_takes(info.name, info.modalities, scheme)
+    return info.name
 
 
 def check_takes(name: str, modalities: frozenset[Modality], scheme: Scheme) -> None:

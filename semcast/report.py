@@ -108,6 +108,7 @@ class ReportBuilder:
         self._latencies_ms: list[float] = []
         self._snr_estimated: float | None = None
         self._device = ""
+        self._generator = spec.generator
         self._cbr_target = 0.0
         self._caption_sent = ""
         self._caption_received = ""
@@ -135,6 +136,7 @@ class ReportBuilder:
         self._latencies_ms.append(report.latency_ms)
         self._snr_estimated = receiver.snr_db_estimated
         self._device = receiver.device or self._device
+        self._generator = receiver.generator or self._generator
         self._cbr_target = report.cbr_target
         self._caption_sent = report.caption_sent or self._caption_sent
         self._caption_received = receiver.caption_received or self._caption_received
@@ -169,7 +171,7 @@ class ReportBuilder:
             segment=spec.segment_frames,
             mcs=spec.mcs,
             channel=_channel_label(spec),
-            generator=spec.generator,
+            generator=self._generator,
             device=self._device,
             version=__version__,
             frames_sent=self._frames_sent,

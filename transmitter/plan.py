@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from semcast.errors import InputError
-from semcast.generators import check_takes, find_generator
+from semcast.generators import resolve_generator
 from semcast.link import plan_grid
 from semcast.rpc.limits import MAX_SYMBOLS_PER_FRAME
 from semcast.rpc.messages import channel_model_from_proto, setup_from_proto, setup_to_proto
@@ -61,6 +61,8 @@ def plan_legs(spec: transmitter_pb2.SessionSpec) -> list[LegPlan]:
     plans = []
     for leg, scheme in names.items():
         mcs = resolve_mcs(scheme, spec.mcs if leg == MAIN_LEG else "")
+        wanted = spec.generator if leg == MAIN_LEG else "passthrough"
+        generator = resolve_generator(wanted, scheme)
         try:
             setup = SessionSetup(
                 session_id=session_id_of(spec.session_id, leg),
@@ -72,7 +74,7 @@ def plan_legs(spec: transmitter_pb2.SessionSpec) -> list[LegPlan]:
                 symbols_per_frame=symbols_per_frame(cbr, spec.width_px, spec.height_px),
                 mcs=mcs,
                 seed=spec.seed,
-                generator=spec.generator if leg == MAIN_LEG else "passthrough",
+                generator=generator,
                 feedback_delay_frames=spec.feedback_delay_frames or 1,
                 channel_model=ChannelModel(spec.channel.model),
                 live=spec.paced,
@@ -90,8 +92,6 @@ def plan_legs(spec: transmitter_pb2.SessionSpec) -> list[LegPlan]:
         # What the next hop would refuse is refused before anything starts.
         setup_from_proto(setup_to_proto(setup))
         plan_grid(setup)
-        generator = find_generator(setup.generator)
-        check_takes(generator.name, generator.modalities, scheme)
         plans.append(LegPlan(leg, setup, cbr))
     return plans
 

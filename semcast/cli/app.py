@@ -46,6 +46,9 @@ def demo(
         str, typer.Option(help="Scheme id, or a comma list of modalities.")
     ] = "lowres",
     snr_db: Annotated[float, typer.Option(help="Es/N0 to begin with, dB.")] = 10.0,
+    generator: Annotated[
+        str, typer.Option(help="What makes the frames; auto takes the best for the scheme.")
+    ] = "auto",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page.")] = 8080,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
     seconds: Annotated[
@@ -55,7 +58,15 @@ def demo(
     """Start everything on this machine and print the URL."""
     from semcast.cli.demo import run_demo
 
-    run_demo(clip=clip, scheme=scheme, snr_db=snr_db, port=port, browser=browser, seconds=seconds)
+    run_demo(
+        clip=clip,
+        scheme=scheme,
+        snr_db=snr_db,
+        generator=generator,
+        port=port,
+        browser=browser,
+        seconds=seconds,
+    )
 
 
 @app.command()
@@ -88,7 +99,9 @@ def send(
         int, typer.Option(min=0, max=2**63 - 1, help="Of noise, pilots and generator.")
     ] = 7777,
     caption: Annotated[str, typer.Option(help="Caption; else the .txt beside the clip.")] = "",
-    generator: Annotated[str, typer.Option(help="What makes the frames.")] = "passthrough",
+    generator: Annotated[
+        str, typer.Option(help="What makes the frames: auto, or a name of 'semcast models'.")
+    ] = "passthrough",
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Without gRPC and processes; equal frames.")
     ] = False,

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from semcast.cli.processes import LocalServices, ServiceProcess
 from semcast.errors import InputError, UnavailableError
+from semcast.generators import resolve_generator
 from semcast.schemes import find_scheme
 from transmitter.plan import SNR_MAX_DB, SNR_MIN_DB
 from transmitter.sources import probe_clip
@@ -24,7 +25,14 @@ _QUICK_DEATH_S = 5.0
 
 
 def run_demo(
-    *, clip: str, scheme: str, snr_db: float, port: int, browser: bool, seconds: float | None
+    *,
+    clip: str,
+    scheme: str,
+    snr_db: float,
+    generator: str,
+    port: int,
+    browser: bool,
+    seconds: float | None,
 ) -> None:
     """Runs until Ctrl-C, SIGTERM, or for so many seconds.
 
@@ -32,7 +40,7 @@ def run_demo(
     """
     from console.server import take_port
 
-    find_scheme(scheme)
+    used = resolve_generator(generator, find_scheme(scheme))
     if not SNR_MIN_DB <= snr_db <= SNR_MAX_DB:
         raise InputError(f"SNR {snr_db:g} dB is out of range: {SNR_MIN_DB:g} to {SNR_MAX_DB:g} dB.")
     clip = clip or _DEFAULT_CLIP
@@ -45,6 +53,8 @@ def run_demo(
             clip=clip,
             scheme=scheme,
             snr_db=snr_db,
+            generator=generator,
+            preload=used,
             port=port,
             browser=browser,
             seconds=seconds,
@@ -53,7 +63,15 @@ def run_demo(
 
 
 async def _run(
-    *, clip: str, scheme: str, snr_db: float, port: int, browser: bool, seconds: float | None
+    *,
+    clip: str,
+    scheme: str,
+    snr_db: float,
+    generator: str,
+    preload: str,
+    port: int,
+    browser: bool,
+    seconds: float | None,
 ) -> None:
     console = Console()
     stop = asyncio.Event()
@@ -62,7 +80,8 @@ async def _run(
         loop.add_signal_handler(number, stop.set)
     own_clips = [] if clip.startswith("sample:") else [clip]
     with console.status("Starting receiver, channel emulator and transmitter..."):
-        services = await _unless_stopped(_start(LocalServices(clips=own_clips, live=True)), stop)
+        local = LocalServices(clips=own_clips, live=True, preload=preload)
+        services = await _unless_stopped(_start(local), stop)
     if services is None:
         return
     page = ServiceProcess(
@@ -78,7 +97,7 @@ async def _run(
         url = f"http://127.0.0.1:{port}/"
         async with httpx.AsyncClient(base_url=url, timeout=10.0, trust_env=False) as client:
             await _wait_for_page(client, page)
-            await _start_session(client, clip, scheme, snr_db)
+            await _start_session(client, clip, scheme, snr_db, generator)
         console.print(f"\nsemcast is running: [bold]{url}[/bold]   (Ctrl-C stops it)\n")
         sys.stdout.flush()
         if browser:
@@ -122,14 +141,17 @@ async def _wait_for_page(client: httpx.AsyncClient, page: ServiceProcess) -> Non
     raise UnavailableError("The console was not ready within 30 s.")
 
 
-async def _start_session(client: httpx.AsyncClient, clip: str, scheme: str, snr_db: float) -> None:
+async def _start_session(
+    client: httpx.AsyncClient, clip: str, scheme: str, snr_db: float, generator: str
+) -> None:
     """Starts the first session as the page would."""
     listed = await client.get("api/v1/clips")
     if listed.status_code >= 400:
         raise UnavailableError(listed.json()["error"])
     clip_id = clip if clip.startswith("sample:") else listed.json()["clips"][0]["id"]
     response = await client.post(
-        "api/v1/sessions", json={"clip": clip_id, "scheme": scheme, "snr_db": snr_db}
+        "api/v1/sessions",
+        json={"clip": clip_id, "scheme": scheme, "snr_db": snr_db, "generator": generator},
     )
     if response.status_code >= 400:
         raise InputError(response.json()["error"])

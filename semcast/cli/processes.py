@@ -117,17 +117,19 @@ class LocalServices:
         clips: Sequence[str] = (),
         live: bool = False,
         any_path: bool = False,
+        preload: str = "",
     ) -> None:
         """clips: offered by the transmitter. live: quick shutdown does not wait for streams.
 
-        any_path: RunSession may name any file.
+        any_path: RunSession may name any file. preload: generator the receiver has ready at once.
         """
         receiver_port, channel_port, transmitter_port = (free_port() for _ in range(3))
         grace = ["--grace-s", "0.5"] if live else []
         record = ["--record-dir", str(record_dir)] if record_dir else []
         any_path_flag = ["--any-path"] if any_path else []
         offered = [argument for clip in clips for argument in ("--clips", clip)]
-        self.receiver = ServiceProcess("receiver", receiver_port, [*record, *grace])
+        preloaded = ["--preload", preload] if preload else []
+        self.receiver = ServiceProcess("receiver", receiver_port, [*record, *grace, *preloaded])
         self.channel = ServiceProcess(
             "channel",
             channel_port,

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from semcast.errors import InputError, NotFoundError
 from training.data import PACK_SUFFIX, open_library
 from training.loop import RunOptions, RunResult, Trainer, check_options
-from training.recipe import Recipe
+from training.recipe import Recipe, RecipeSettings
 
 RECIPES = {
     "autoencoder": "training.recipes.autoencoder:Autoencoder",
@@ -71,6 +71,17 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def read_settings(recipe: type[Recipe], changes: Mapping[str, str]) -> RecipeSettings:
+    """A recipe's settings with some changed. Raises InputError naming the first that is wrong."""
+    try:
+        return recipe.settings_class.model_validate(dict(changes))
+    except ValidationError as error:
+        first = error.errors()[0]
+        names = ", ".join(recipe.settings_class.model_fields)
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"Setting '{where}': {first['msg']}. Settings: {names}.") from error
+
+
 def train(
     recipe_name: str,
     options: RunOptions,
@@ -85,13 +96,7 @@ def train(
     """
     recipe_class = find_recipe(recipe_name)
     check_options(options)
-    try:
-        settings = recipe_class.settings_class.model_validate(dict(changes or {}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        names = ", ".join(recipe_class.settings_class.model_fields)
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"Setting '{where}': {first['msg']}. Settings: {names}.") from error
+    settings = read_settings(recipe_class, changes or {})
     chosen = pick_device(device)
     source = data or default_data()
     library = open_library(source, folders=recipe_class.folders)

@@ -10,7 +10,7 @@ features: with so few steps, the first guess is most of what is shown.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -57,6 +57,7 @@ class BackboneRecipe(Recipe):
     title: ClassVar[str] = "Latent diffusion backbone: flow matching on received low-res pictures"
     weights_name: ClassVar[str] = "backbone"
     settings_class: ClassVar[type[RecipeSettings]] = BackboneSettings
+    pack_kind: ClassVar[Literal["clips", "received"]] = "received"
     settings: BackboneSettings
 
     def __init__(self, settings: BackboneSettings, library: Library, device: torch.device) -> None:

@@ -139,7 +139,8 @@ class TinyGenerator:
 
 def _to_unit(picture: NDArray[np.uint8]) -> Tensor:
     """uint8 [h, w, 3] to float32 [1, 3, h, w] in -1..1, channels last."""
-    x = torch.from_numpy(np.ascontiguousarray(picture))[None].permute(0, 3, 1, 2)
+    # A copy: torch takes no array that is read-only.
+    x = torch.from_numpy(np.array(picture, order="C"))[None].permute(0, 3, 1, 2)
     return (x.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 

@@ -5,15 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from receiver.generator import (
-    MAKERS,
-    Conditions,
-    GeneratorContext,
-    PassthroughGenerator,
-    make_generator,
-)
-from semcast.errors import NotFoundError
-from semcast.generators import GENERATORS
+from receiver.generator import Conditions, GeneratorContext, PassthroughGenerator
 from semcast.session import Modality
 
 CONTEXT = GeneratorContext(width=48, height=32, fps=8.0, seed=1)
@@ -77,12 +69,3 @@ def test_equal_conditions_give_equal_frames_and_leave_no_trace() -> None:
 def test_step_before_reset_is_a_fault_of_the_caller() -> None:
     with pytest.raises(RuntimeError, match="reset"):
         PassthroughGenerator().step(Conditions({}, {}))
-
-
-def test_generators_are_made_by_name_and_unknown_ones_named() -> None:
-    assert set(MAKERS) == set(GENERATORS)
-    for name in MAKERS:
-        assert make_generator(name).name == name
-    assert make_generator("passthrough") is not make_generator("passthrough")
-    with pytest.raises(NotFoundError, match="passthrough"):
-        make_generator("dreams")

@@ -1,0 +1,246 @@
+"""Generators by name: the table both ends know, what each can take, and who refuses what it cannot.
+
+The transmitter refuses before anything starts, the receiver for itself; both say the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+
+import receiver.generator
+from receiver.diffusion.backbone import Backbone
+from receiver.diffusion.latent_codec import LatentCodec
+from receiver.diffusion.tiny import BACKBONE, LATENT_CODEC, TinyGenerator, TinyNetworks
+from receiver.generator import MAKERS, Generator, PassthroughGenerator, make_generator
+from receiver.session import ReceiverSession
+from semcast.cli import main
+from semcast.errors import InputError, NotFoundError, UnavailableError
+from semcast.generators import GENERATORS, check_takes, find_generator
+from semcast.networks.djscc import Djscc
+from semcast.schemes import SCHEMES, find_scheme
+from semcast.session import Modality, SessionSetup
+from semcast.v1 import link_pb2, transmitter_pb2
+from transmitter.plan import plan_legs
+
+SMALL_NETWORK = Djscc(3, 16, (4, 4, 4), (4, 4, 4)).eval()
+
+
+@pytest.fixture(autouse=True)
+def small_djscc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learned schemes find a network, bundled or not."""
+    monkeypatch.setattr("semcast.parts.djscc._network", lambda: SMALL_NETWORK)
+
+
+def tiny() -> TinyGenerator:
+    networks = TinyNetworks(LatentCodec().eval(), Backbone().eval(), torch.device("cpu"))
+    return TinyGenerator(networks)
+
+
+GENERATORS_AT_HAND: dict[str, Callable[[], Generator]] = {
+    "passthrough": PassthroughGenerator,
+    "tiny": tiny,
+}
+"""One of each, without its bundled weights."""
+
+
+def setup(scheme: str, generator: str) -> SessionSetup:
+    return SessionSetup(
+        session_id="test",
+        scheme=scheme,
+        width=96,
+        height=80,
+        fps=8.0,
+        symbols_per_frame=900,
+        seed=7,
+        generator=generator,
+    )
+
+
+def spec(scheme: str, generator: str) -> transmitter_pb2.SessionSpec:
+    return transmitter_pb2.SessionSpec(
+        session_id="test",
+        clip="sample:gripper",
+        scheme=scheme,
+        generator=generator,
+        width_px=96,
+        height_px=80,
+        frames_per_second=8.0,
+        segment_frames=8,
+        cbr=900 / (3 * 96 * 80),
+        seed=7,
+        channel=link_pb2.ChannelSettings(snr_db=10.0, model=link_pb2.CHANNEL_MODEL_AWGN, seed=7),
+    )
+
+
+def refusal(call: Callable[[], object]) -> str | None:
+    """The sentence with which a call is refused, or None."""
+    try:
+        call()
+    except InputError as error:
+        return str(error)
+    return None
+
+
+# The table.
+
+
+def test_the_receiver_makes_just_the_generators_that_both_ends_know() -> None:
+    assert set(MAKERS) == set(GENERATORS) == set(GENERATORS_AT_HAND)
+    for name, info in GENERATORS.items():
+        assert info.name == name
+        assert info.modalities
+        assert find_generator(name) is info
+        made = GENERATORS_AT_HAND[name]()
+        assert (made.name, made.modalities) == (name, info.modalities)
+        assert made.device == "cpu"
+
+
+def test_the_table_names_the_weights_that_the_tiny_generator_reads() -> None:
+    assert set(GENERATORS["tiny"].weights) == {LATENT_CODEC, BACKBONE}
+    assert GENERATORS["passthrough"].weights == ()
+
+
+def test_each_session_gets_a_generator_of_its_own() -> None:
+    assert make_generator("passthrough") is not make_generator("passthrough")
+
+
+def test_tiny_is_made_of_the_bundled_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks = TinyNetworks(LatentCodec().eval(), Backbone().eval(), torch.device("cpu"))
+    asked: list[str] = []
+
+    def bundled(device: str) -> TinyNetworks:
+        asked.append(device)
+        return networks
+
+    monkeypatch.setattr("receiver.diffusion.tiny.bundled_networks", bundled)
+    made = make_generator("tiny")
+    assert isinstance(made, TinyGenerator)
+    assert made is not make_generator("tiny")
+    assert asked == ["cuda" if torch.cuda.is_available() else "cpu"] * 2
+
+
+@pytest.mark.parametrize("name", ["dreams", "", "Tiny", "tiny "])
+def test_an_unknown_name_is_not_found_and_the_known_ones_are_named(name: str) -> None:
+    for find in (find_generator, make_generator):
+        with pytest.raises(NotFoundError) as missing:
+            find(name)
+        assert all(known in str(missing.value) for known in GENERATORS)
+    with pytest.raises(NotFoundError, match="passthrough, tiny"):
+        plan_legs(spec("lowres", "dreams"))
+
+
+def test_tiny_without_its_packages_is_unavailable_and_says_which(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a receiver that was installed without the extra; importing it must still work."""
+    monkeypatch.delitem(sys.modules, "receiver.diffusion.tiny")
+    monkeypatch.delitem(sys.modules, "receiver.diffusion.backbone")
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(UnavailableError, match=r"\"models\".*diffusers is missing"):
+        receiver.generator.make_generator("tiny")
+
+
+def test_learned_schemes_without_torch_are_unavailable_and_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.delitem(sys.modules, "semcast.networks.djscc")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UnavailableError, match=r"\"models\".*torch is missing"):
+        plan_legs(spec("djscc-rgb", "passthrough"))
+
+
+# What goes with what.
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", GENERATORS)
+def test_both_ends_refuse_the_same_pairs_in_the_same_words(scheme: str, name: str) -> None:
+    at_transmitter = refusal(lambda: plan_legs(spec(scheme, name)))
+    at_receiver = refusal(
+        lambda: ReceiverSession(
+            setup(scheme, name).model_copy(
+                update={"mcs": "qpsk-2/3" if find_scheme(scheme).video_codec else "auto"}
+            ),
+            GENERATORS_AT_HAND[name](),
+        )
+    )
+    assert at_transmitter == at_receiver
+    possible = bool(GENERATORS[name].modalities & set(find_scheme(scheme).modalities))
+    assert (at_transmitter is None) == possible
+    if at_transmitter is not None:
+        assert name in at_transmitter
+        assert scheme in at_transmitter
+        assert at_transmitter.endswith("choose another scheme, or the passthrough generator.")
+
+
+def test_tiny_takes_lowres_and_not_classical_video() -> None:
+    assert refusal(lambda: plan_legs(spec("lowres", "tiny"))) is None
+    sentence = refusal(lambda: plan_legs(spec("h264-ldpc", "tiny")))
+    assert sentence is not None
+    assert "makes frames from lowres, which 'h264-ldpc' does not send" in sentence
+
+
+def test_passthrough_takes_every_scheme() -> None:
+    for scheme in SCHEMES.values():
+        check_takes("passthrough", GENERATORS["passthrough"].modalities, scheme)
+
+
+def test_one_modality_in_common_is_enough() -> None:
+    both = frozenset({Modality.LOWRES, Modality.SKETCH})
+    check_takes("some", both, find_scheme("lowres"))
+    with pytest.raises(InputError, match="from lowres, sketch, which 'h264-ldpc'"):
+        check_takes("some", both, find_scheme("h264-ldpc"))
+
+
+def test_a_session_is_refused_before_its_generator_is_asked_for_anything() -> None:
+    class Untouchable:
+        name = "tiny"
+        modalities = GENERATORS["tiny"].modalities
+
+        def reset(self, context: object) -> None:
+            raise AssertionError("reset")
+
+        def step(self, conditions: object) -> np.ndarray:
+            raise AssertionError("step")
+
+    with pytest.raises(InputError, match="does not send"):
+        ReceiverSession(
+            setup("h264-ldpc", "tiny").model_copy(update={"mcs": "qpsk-2/3"}),
+            cast(Generator, Untouchable()),
+        )
+
+
+# At the command line.
+
+
+@pytest.mark.parametrize("way", [["--in-process"], []], ids=["in process", "through the services"])
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--scheme", "h264-ldpc", "--generator", "tiny"], "from lowres, which 'h264-ldpc' does"),
+        (["--scheme", "djscc-rgb", "--generator", "tiny"], "from lowres, which 'djscc-rgb' does"),
+        (["--scheme", "lowres", "--generator", "dreams"], "passthrough, tiny"),
+    ],
+)
+def test_send_refuses_with_status_two_and_one_line(
+    options: list[str],
+    says: str,
+    way: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["send", "sample:gripper", "--snr-db", "10", "--frames", "2", *options, *way]
+    monkeypatch.setattr(sys, "argv", ["semcast", *arguments])
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    assert leaving.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("semcast: ")
+    assert says in line

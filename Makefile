@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 # Everything the demo and the tests need; `EXTRAS=media,console make setup` leaves torch out.
-EXTRAS ?= media,console,models,simulate,test,dev
+EXTRAS ?= media,console,models,simulate,train,test,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check proto samples clean

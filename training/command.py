@@ -71,8 +71,9 @@ def run_command(arguments: Sequence[str], prog: str) -> int:
     except MetricUnavailableError as error:
         raise InputError(f"Training measures with SqueezeNet, and {error}.") from error
     except ModuleNotFoundError as error:
+        missing = " ".join(str(error).split())
         raise InputError(
-            f"Training needs the package '{error.name}': install semcast with its extra 'train'."
+            f"Training lacks a package ({missing}): install semcast with its extra 'train'."
         ) from error
 
 
@@ -113,11 +114,9 @@ def _train(asked: argparse.Namespace, prog: str) -> int:
         workers=_workers(),
     )
     changes = _changes(asked.set)
-    end = " or ".join(
-        [f"{asked.steps} steps"] * (asked.steps is not None)
-        + [f"{(options.budget_s or 0) / 60:.3g} minutes"] * (options.budget_s is not None)
-    )
-    print(f"{recipe.title}: {end} on {pick_device(asked.device)}", flush=True)
+    ends = [] if asked.steps is None else [f"{asked.steps} steps"]
+    ends += [budget] if budget else []
+    print(f"{recipe.title}: {' or '.join(ends)} on {pick_device(asked.device)}", flush=True)
     result = train(recipe.name, options, data=asked.data, device=asked.device, changes=changes)
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result.figures.items())
     print(f"{result.steps} steps in {result.elapsed_s / 60:.1f} minutes. {figures}")

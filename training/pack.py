@@ -234,7 +234,8 @@ def render_scenes(count: int, folder: Path) -> list[Path]:
     """
     if not 0 <= count <= len(SCENE_SEEDS):
         raise InputError(f"{count} scenes are out of range: give 0 to {len(SCENE_SEEDS)}.")
-    folder.mkdir(parents=True, exist_ok=True)
+    if count:
+        folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for seed in tqdm(SCENE_SEEDS[:count], desc="scenes", unit="scene", disable=not count):
         path = folder / f"scene-{seed}.mp4"

@@ -56,7 +56,13 @@ def _resized(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.
 
 
 def check_rate(setup: SessionSetup, num_symbols: int) -> None:
-    """Raises InputError where a block is larger than the network can fill."""
+    """Raises InputError where a block is empty, or larger than the network can fill."""
+    if num_symbols < 1:
+        cbr = (setup.pilots_per_frame + 1) / (3 * setup.width * setup.height)
+        raise InputError(
+            f"{setup.symbols_per_frame} symbols a frame are too few for '{setup.scheme}': pilots "
+            f"take {setup.pilots_per_frame}; give a CBR of at least {1.05 * cbr:.2g} at this size."
+        )
     width, height = _working_size(setup)
     most = _network().max_symbols(width, height)
     if num_symbols > most:
@@ -74,7 +80,7 @@ class DjsccSender:
     control_fields: tuple[ControlField, ...] = ()
 
     def __init__(self, setup: SessionSetup, num_symbols: int) -> None:
-        """Raises InputError for a block that the network cannot fill."""
+        """Raises InputError for a block that the network cannot fill, or that is empty."""
         check_rate(setup, num_symbols)
         self._network = _network()
         self._size = _working_size(setup)
@@ -108,7 +114,7 @@ class DjsccReceiver:
     least_payload_bits = 0
 
     def __init__(self, setup: SessionSetup, num_symbols: int) -> None:
-        """Raises InputError for a block that the network cannot fill."""
+        """Raises InputError for a block that the network cannot fill, or that is empty."""
         check_rate(setup, num_symbols)
         self._network = _network()
         self._size = _working_size(setup)

@@ -24,7 +24,7 @@ def telemetry_to_proto(setup: SessionSetup, outcome: FrameOutcome) -> link_pb2.R
         concealed=not received.complete,
         outage=rendered is not None and rendered.outage,
         skipped=rendered is None,
-        generator=setup.generator,
+        generator=rendered.generator if rendered else "",
         stages=[
             link_pb2.StageDuration(stage="decode", duration_ms=outcome.decode_ms),
             link_pb2.StageDuration(stage="generate", duration_ms=outcome.render_ms),

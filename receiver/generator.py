@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcast.errors import NotFoundError, UnavailableError
-from semcast.generators import GENERATORS
-from semcast.session import Modality
+from semcast.generators import AUTO, GENERATORS, GeneratorInfo, pick_generator
+from semcast.schemes import find_scheme
+from semcast.session import Modality, SessionSetup
+
+logger = logging.getLogger(__name__)
 
 _MID_GREY = 128
 
@@ -105,6 +110,22 @@ MAKERS: dict[str, Callable[[], Generator]] = {"passthrough": PassthroughGenerato
 """How each generator of `semcast.generators` is made; networks are imported when asked for."""
 
 
+def settle_generator(setup: SessionSetup) -> SessionSetup:
+    """The set-up with "auto" replaced by the best generator that this receiver can run."""
+    if setup.generator != AUTO:
+        return setup
+    name = pick_generator(find_scheme(setup.scheme).modalities, _can_run)
+    logger.info("session %s: generator auto is %s here", setup.session_id, name)
+    return setup.model_copy(update={"generator": name})
+
+
+def _can_run(info: GeneratorInfo) -> bool:
+    missing = [name for name in info.packages if importlib.util.find_spec(name) is None]
+    if missing:
+        logger.info("generator %s cannot run here: %s not installed", info.name, ", ".join(missing))
+    return not missing
+
+
 def make_generator(name: str) -> Generator:
     """A new generator by name.
 
@@ -117,8 +138,11 @@ def make_generator(name: str) -> Generator:
 
 
 def warm_generator(name: str) -> None:
-    """Loads a generator and makes one frame with it. Raises as `make_generator` does."""
-    generator = make_generator(name)
+    """Loads a generator ("auto": the best that can run) and makes one frame with it.
+
+    Raises as `make_generator` does.
+    """
+    generator = make_generator(pick_generator(Modality, _can_run) if name == AUTO else name)
     generator.reset(GeneratorContext(256, 256, 8.0, 0))
     picture = np.full((32, 32, 3), _MID_GREY, np.uint8)
     generator.step(Conditions(dict.fromkeys(Modality, picture), dict.fromkeys(Modality, 0)))

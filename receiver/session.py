@@ -33,11 +33,12 @@ class DecodedFrame:
 
 @dataclass(frozen=True, slots=True)
 class RenderedFrame:
-    """A frame to show. rgb: [H, W, 3], uint8. device: what the generator ran on."""
+    """A frame to show. rgb: [H, W, 3], uint8. generator, device: what made it, on what."""
 
     rgb: NDArray[np.uint8]
     concealed: bool
     outage: bool
+    generator: str
     device: str
 
 
@@ -81,4 +82,10 @@ class ReceiverSession:
             self._shown = self._generator.step(decoded.conditions)
             self._shown_newest = decoded.newest
         state = decoded.concealment
-        return RenderedFrame(self._shown, state.concealed, state.outage, self._generator.device)
+        return RenderedFrame(
+            self._shown,
+            state.concealed,
+            state.outage,
+            self._generator.name,
+            self._generator.device,
+        )

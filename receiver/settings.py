@@ -21,7 +21,7 @@ class ReceiverSettings(ServiceSettings):
     preload: str = Field(
         default="",
         max_length=80,
-        description="Generator to load and run once before serving; others load when asked for.",
+        description="Generator (or auto) to have ready before serving; others load when asked for.",
     )
     record_dir: Path | None = Field(
         default=None, description="Folder for a record of every message that enters the receiver."

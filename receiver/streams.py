@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from receiver.generator import make_generator, warm_generator
+from receiver.generator import make_generator, settle_generator, warm_generator
 from receiver.record import Recorder
 from receiver.session import DecodedFrame, ReceiverSession, RenderedFrame
 from semcast.errors import CapacityError, NotFoundError
@@ -122,6 +122,7 @@ class Streams:
         on_outcome: Callable[[FrameOutcome], Awaitable[None]],
     ) -> None:
         loop = asyncio.get_running_loop()
+        setup = settle_generator(setup)
         session = await loop.run_in_executor(
             self._model, lambda: ReceiverSession(setup, make_generator(setup.generator))
         )

@@ -6,6 +6,7 @@ before it starts; the generators themselves are the receiver's.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from semcast.errors import InputError, NotFoundError
@@ -15,12 +16,16 @@ from semcast.session import Modality
 
 @dataclass(frozen=True, slots=True)
 class GeneratorInfo:
-    """modalities: pictures it can make frames from. weights: bundled files it needs."""
+    """modalities: pictures it can make frames from. weights: bundled files it needs.
+
+    packages: what it imports beyond the core.
+    """
 
     name: str
     title: str
     modalities: frozenset[Modality]
     weights: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
 
 # The best last.
@@ -37,6 +42,7 @@ GENERATORS: dict[str, GeneratorInfo] = {
             title="Tiny diffusion model, frame by frame",
             modalities=frozenset({Modality.LOWRES}),
             weights=("latent_codec", "backbone"),
+            packages=("torch", "diffusers", "safetensors"),
         ),
     )
 }
@@ -52,20 +58,21 @@ def find_generator(name: str) -> GeneratorInfo:
 
 
 AUTO = "auto"
-"""Stands for the best generator that can take what the scheme sends."""
+"""Stands for the best generator that takes what the scheme sends and that the receiver can run."""
 
 
-def resolve_generator(name: str, scheme: Scheme) -> str:
-    """A generator's name, with AUTO resolved.
+def check_generator(name: str, scheme: Scheme) -> None:
+    """Raises NotFoundError for an unknown name, InputError where it cannot take the scheme."""
+    if name != AUTO:
+        info = find_generator(name)
+        check_takes(info.name, info.modalities, scheme)
 
-    Raises NotFoundError for an unknown one, InputError for one that cannot take the scheme.
-    """
-    if name == AUTO:
-        able = [g for g in GENERATORS.values() if g.modalities & set(scheme.modalities)]
-        return able[-1].name
-    info = find_generator(name)
-    check_takes(info.name, info.modalities, scheme)
-    return info.name
+
+def pick_generator(modalities: Iterable[Modality], can_run: Callable[[GeneratorInfo], bool]) -> str:
+    """What AUTO stands for where these are sent and those can be run."""
+    sent = set(modalities)
+    able = [info for info in GENERATORS.values() if info.modalities & sent and can_run(info)]
+    return able[-1].name
 
 
 def check_takes(name: str, modalities: frozenset[Modality], scheme: Scheme) -> None:

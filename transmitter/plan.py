@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from semcast.errors import InputError
-from semcast.generators import resolve_generator
+from semcast.generators import check_generator
 from semcast.link import plan_grid
 from semcast.rpc.limits import MAX_SYMBOLS_PER_FRAME
 from semcast.rpc.messages import channel_model_from_proto, setup_from_proto, setup_to_proto
@@ -61,8 +61,8 @@ def plan_legs(spec: transmitter_pb2.SessionSpec) -> list[LegPlan]:
     plans = []
     for leg, scheme in names.items():
         mcs = resolve_mcs(scheme, spec.mcs if leg == MAIN_LEG else "")
-        wanted = spec.generator if leg == MAIN_LEG else "passthrough"
-        generator = resolve_generator(wanted, scheme)
+        generator = spec.generator if leg == MAIN_LEG else "passthrough"
+        check_generator(generator, scheme)
         try:
             setup = SessionSetup(
                 session_id=session_id_of(spec.session_id, leg),

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from semcast.cli.processes import LocalServices, ServiceProcess
 from semcast.errors import InputError, UnavailableError
-from semcast.generators import resolve_generator
+from semcast.generators import check_generator
 from semcast.schemes import find_scheme
 from transmitter.plan import SNR_MAX_DB, SNR_MIN_DB
 from transmitter.sources import probe_clip
@@ -40,7 +40,7 @@ def run_demo(
     """
     from console.server import take_port
 
-    used = resolve_generator(generator, find_scheme(scheme))
+    check_generator(generator, find_scheme(scheme))
     if not SNR_MIN_DB <= snr_db <= SNR_MAX_DB:
         raise InputError(f"SNR {snr_db:g} dB is out of range: {SNR_MIN_DB:g} to {SNR_MAX_DB:g} dB.")
     clip = clip or _DEFAULT_CLIP
@@ -54,7 +54,6 @@ def run_demo(
             scheme=scheme,
             snr_db=snr_db,
             generator=generator,
-            preload=used,
             port=port,
             browser=browser,
             seconds=seconds,
@@ -68,7 +67,6 @@ async def _run(
     scheme: str,
     snr_db: float,
     generator: str,
-    preload: str,
     port: int,
     browser: bool,
     seconds: float | None,
@@ -80,7 +78,7 @@ async def _run(
         loop.add_signal_handler(number, stop.set)
     own_clips = [] if clip.startswith("sample:") else [clip]
     with console.status("Starting receiver, channel emulator and transmitter..."):
-        local = LocalServices(clips=own_clips, live=True, preload=preload)
+        local = LocalServices(clips=own_clips, live=True, preload=generator)
         services = await _unless_stopped(_start(local), stop)
     if services is None:
         return

@@ -14,7 +14,7 @@ from channel_emulator.convert import settings_from_proto
 from channel_emulator.convert import telemetry_to_proto as channel_telemetry
 from channel_emulator.impairments import Emulator
 from receiver.convert import tap_to_proto, telemetry_to_proto
-from receiver.generator import make_generator
+from receiver.generator import make_generator, settle_generator
 from receiver.record import Recorder
 from receiver.session import ReceiverSession
 from receiver.streams import FrameOutcome
@@ -33,7 +33,7 @@ def run_in_process(
     """Streams a clip through link, emulator and receiver; yields each frame's report and pair."""
     plan = plan_legs(spec)[0]
     warm_up()
-    setup = plan.setup
+    setup = settle_generator(plan.setup)
     frames = read_clip(
         spec.clip,
         fps=setup.fps,

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-
 _FAINTEST = 24.0
 """Gradient of a step of about 12 levels. In pictures with nothing stronger, which show flat walls
 and the noise of cameras, lines are fainter than white; ours."""

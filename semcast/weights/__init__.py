@@ -59,12 +59,13 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(str(path), "pt") as file:
             header = (file.metadata() or {}).get(_HEADER)
             state = {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, SafetensorError) as error:
+        described = json.loads(header) if header is not None else None
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise NotFoundError(f"{path.name} cannot be read as weights: {error}") from error
-    if header is None:
+    if described is None:
         raise NotFoundError(f"{path.name} was not written by semcast train: give one that was.")
     state = {k: v.to(torch.float32) if v.is_floating_point() else v for k, v in state.items()}
-    return state, json.loads(header)
+    return state, described
 
 
 def write_weights(path: Path, state: dict[str, Tensor], header: dict[str, Any]) -> None:
@@ -73,7 +74,7 @@ def write_weights(path: Path, state: dict[str, Tensor], header: dict[str, Any]) 
     Raises ValueError for a value that fp16 cannot hold.
     """
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     halves = {}
     for name, value in state.items():
@@ -84,7 +85,7 @@ def write_weights(path: Path, state: dict[str, Tensor], header: dict[str, Any]) 
                 raise ValueError(f"{name} has values that fp16 cannot hold")
         halves[name] = stored.contiguous()
     partial = path.with_suffix(".partial")
-    save_file(halves, str(partial), {_HEADER: json.dumps(header)})
+    partial.write_bytes(save(halves, {_HEADER: json.dumps(header)}))
     os.replace(partial, path)
 
 

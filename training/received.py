@@ -15,6 +15,7 @@ import io
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -226,7 +227,16 @@ def load_windows(path: Path | io.BytesIO) -> list[ReceivedWindow]:
                 ReceivedWindow(spec, arrays[f"pictures_{k}"], arrays[f"ages_{k}"])
                 for k, spec in enumerate(specs)
             ]
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (
+        OSError,
+        EOFError,
+        LookupError,
+        ValueError,
+        TypeError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise InputError(
             f"No received windows to train on ({error}): make them with "
             "'python -m training.received'."
@@ -325,7 +335,8 @@ def make_held_out_windows(shots: Sequence[Shot], scheme: str) -> list[ReceivedWi
 def held_out_pairs(
     windows: Sequence[ReceivedWindow], shots: Sequence[Shot], frames_per_clip: int
 ) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """(source [n, SIZE, SIZE, 3], received [n, h, w, 3]) of each held-out clip, evenly spaced."""
+    """(source [n, SIZE, SIZE, 3], received [n, h, w, 3]) of each held-out clip, evenly spaced;
+    of a window with fewer frames than n, some twice."""
     numbered = number_shots(shots)
     pairs = []
     for window in windows:
@@ -333,7 +344,7 @@ def held_out_pairs(
         if shot is None or not belongs(shot, window.spec):
             continue
         length = window.spec.num_frames
-        at = [length * (k + 1) // frames_per_clip - 1 for k in range(frames_per_clip)]
+        at = [max(0, length * (k + 1) // frames_per_clip - 1) for k in range(frames_per_clip)]
         source = np.stack([source_frame(shot, window.spec, k) for k in at])
         pairs.append((source, window.pictures[at]))
     return pairs

@@ -28,7 +28,7 @@ from semcast.weights import find_weights, read_weights
 from training.data import Library
 from training.held_out import PictureJudge, gradient_free
 from training.losses import Critic, PerceptualLoss, pixel_l1, to_unit
-from training.received import PairSampler, held_out_pairs, windows_beside
+from training.received import PairSampler, held_out_pairs, windows_for
 from training.recipe import Batch, Losses, Progress, Recipe, RecipeSettings
 from training.sheets import contact_sheet
 
@@ -62,7 +62,7 @@ class BackboneRecipe(Recipe):
 
     def __init__(self, settings: BackboneSettings, library: Library, device: torch.device) -> None:
         super().__init__(settings, library, device)
-        windows = windows_beside(library.path)
+        windows = windows_for(library)
         self._pairs = PairSampler(windows, library.train, settings.size, CONDITION_DOWNSCALE)
         self._held_out = held_out_pairs(windows, library.val, settings.eval_frames_per_clip)
         self._codec = LatentCodec()

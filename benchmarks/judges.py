@@ -36,9 +36,7 @@ def _rings_db(picture: Picture) -> NDArray[np.float64]:
     edges = np.geomspace(0.01, 0.5, 9)
     # One grey level of white noise as a floor: below it nothing can be seen.
     floor = (window**2).sum()
-    means = [
-        power[(radius >= a) & (radius < b)].mean() for a, b in pairwise(edges)
-    ]
+    means = [power[(radius >= a) & (radius < b)].mean() for a, b in pairwise(edges)]
     return 10 * np.log10(np.asarray(means) + floor)
 
 

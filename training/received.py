@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from semcast.errors import InputError
 from semcast.schemes import SCHEMES, symbols_per_frame
-from training.data import Library, PACK_SUFFIX, Shot
+from training.data import PACK_SUFFIX, Library, Shot
 
 RECEIVED_NAME = "received.npz"
 RECEIVED_PATH = Path("out") / "training" / RECEIVED_NAME

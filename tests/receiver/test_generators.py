@@ -17,11 +17,24 @@ import receiver.generator
 from receiver.diffusion.backbone import Backbone
 from receiver.diffusion.latent_codec import LatentCodec
 from receiver.diffusion.tiny import BACKBONE, LATENT_CODEC, TinyGenerator, TinyNetworks
-from receiver.generator import MAKERS, Generator, PassthroughGenerator, make_generator
+from receiver.generator import (
+    MAKERS,
+    Generator,
+    PassthroughGenerator,
+    make_generator,
+    settle_generator,
+)
 from receiver.session import ReceiverSession
 from semcast.cli import main
 from semcast.errors import InputError, NotFoundError, UnavailableError
-from semcast.generators import GENERATORS, check_takes, find_generator
+from semcast.generators import (
+    AUTO,
+    GENERATORS,
+    check_generator,
+    check_takes,
+    find_generator,
+    pick_generator,
+)
 from semcast.networks.djscc import Djscc
 from semcast.schemes import SCHEMES, find_scheme
 from semcast.session import Modality, SessionSetup
@@ -215,6 +228,53 @@ def test_a_session_is_refused_before_its_generator_is_asked_for_anything() -> No
             setup("h264-ldpc", "tiny").model_copy(update={"mcs": "qpsk-2/3"}),
             cast(Generator, Untouchable()),
         )
+
+
+# The best there is.
+
+
+def test_auto_goes_with_every_scheme_and_stays_open_until_the_receiver_settles_it() -> None:
+    assert AUTO not in GENERATORS
+    for scheme in SCHEMES.values():
+        check_generator(AUTO, scheme)
+        (plan,) = plan_legs(spec(scheme.id, AUTO))
+        assert plan.setup.generator == AUTO
+    with pytest.raises(NotFoundError, match="auto, passthrough, tiny"):
+        make_generator(AUTO + "x")
+
+
+def test_auto_is_the_best_that_takes_the_scheme_and_can_be_run_here() -> None:
+    everything, nothing = (lambda info: True), (lambda info: not info.packages)
+    assert pick_generator([Modality.LOWRES], everything) == "tiny"
+    assert pick_generator([Modality.LOWRES], nothing) == "passthrough"
+    for modality in (Modality.VIDEO, Modality.KEYFRAME):
+        assert pick_generator([modality], everything) == "passthrough"
+    for scheme in SCHEMES.values():
+        check_generator(pick_generator(scheme.modalities, everything), scheme)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "missing", "name"),
+    [
+        ("lowres", None, "tiny"),
+        ("lowres", "torch", "passthrough"),
+        ("lowres", "diffusers", "passthrough"),
+        ("djscc-rgb", None, "passthrough"),
+        ("h264-ldpc", None, "passthrough"),
+    ],
+)
+def test_a_receiver_settles_auto_by_what_is_installed(
+    scheme: str, missing: str | None, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    asked = setup(scheme, AUTO)
+    settled = settle_generator(asked)
+    assert settled.generator == name
+    # Nothing else of the set-up changes, and a name that was asked for is never replaced.
+    assert settled.model_copy(update={"generator": AUTO}) == asked
+    named = setup("lowres", "tiny")
+    assert settle_generator(named) is named
 
 
 # At the command line.

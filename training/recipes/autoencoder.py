@@ -45,7 +45,9 @@ class Autoencoder(Recipe):
             library.val, settings.eval_size, settings.eval_frames_per_clip
         )
         self._judge = PictureJudge()
-        self._features = gradient_free(PerceptualLoss()).to(device)
+        self._features = gradient_free(PerceptualLoss()).to(
+            device, memory_format=torch.channels_last
+        )
 
     def build(self) -> nn.Module:
         """A latent codec at random."""

@@ -69,7 +69,9 @@ class BackboneRecipe(Recipe):
         path = Path(settings.latent_codec) if settings.latent_codec else find_weights(LATENT_CODEC)
         self._codec.load_state_dict(read_weights(path)[0])
         gradient_free(self._codec).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._features = gradient_free(PerceptualLoss()).to(device)
+        self._features = gradient_free(PerceptualLoss()).to(
+            device, memory_format=torch.channels_last
+        )
         self._judge = PictureJudge()
         self._passthrough: dict[str, float] | None = None
 

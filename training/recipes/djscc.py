@@ -69,7 +69,9 @@ class _DjsccRecipe(Recipe):
                 library.val, settings.eval_size, settings.eval_frames_per_clip
             ).items()
         }
-        self._features = gradient_free(PerceptualLoss()).to(device)
+        self._features = gradient_free(PerceptualLoss()).to(
+            device, memory_format=torch.channels_last
+        )
 
     def picture(
         self, frames: NDArray[np.uint8], rng: np.random.Generator | None = None

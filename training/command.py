@@ -41,6 +41,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("recipe", nargs="?", metavar="RECIPE", help="what to train")
     add("--list", action="store_true", help="list what there is, and train nothing")
+    add("--measure", metavar="WEIGHTS", help="print held-out figures of a file; train nothing")
     add(
         "--data", type=Path, metavar="PATH", help="folder of clips, or pack; default ../shared/data"
     )
@@ -49,7 +50,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--steps", type=int, metavar="N", help="end after so many steps")
     add("--resume", action="store_true", help="go on with the run in the run folder")
     add("--run", type=Path, metavar="DIR", help="run folder; default out/training/RECIPE")
-    add("--start-from", metavar="WEIGHTS", help="'bundled', or a weight file; default at random")
+    add("--start-from", metavar="WEIGHTS", help="a weight file, or 'bundled'; default at random")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
     add("--seed", type=int, default=7777, help="of batches, noise and first weights")
     return parser
@@ -67,6 +68,9 @@ def run_command(arguments: Sequence[str], prog: str) -> int:
             return 0
         if asked.recipe is None:
             raise InputError(f"Name a recipe to train: '{prog} --list' shows what there is.")
+        if asked.measure is not None:
+            _measure(asked)
+            return 0
         return _train(asked, prog)
     except MetricUnavailableError as error:
         raise InputError(f"Training measures with SqueezeNet, and {error}.") from error
@@ -89,6 +93,26 @@ def _list(recipe_name: str | None) -> None:
         print(f"{name:22} {setting.default!s:10} {setting.description}")
 
 
+def _measure(asked: argparse.Namespace) -> None:
+    from training.run import find_recipe, measure
+
+    recipe = find_recipe(asked.recipe)
+    figures = measure(
+        recipe.name,
+        _weight_file(asked.measure, recipe.weights_name),
+        data=asked.data,
+        device=asked.device,
+        changes=_changes(asked.set),
+    )
+    for name, value in figures.items():
+        print(f"{name:22} {value:.4g}")
+
+
+def _weight_file(text: str, weights_name: str) -> Path:
+    """A weight file by path; or the bundled one of that name."""
+    return find_weights(weights_name) if text == BUNDLED else Path(text)
+
+
 def _train(asked: argparse.Namespace, prog: str) -> int:
     from training.loop import RunOptions
     from training.run import RUNS_DIR, find_recipe, parse_duration_s, pick_device, train
@@ -100,10 +124,8 @@ def _train(asked: argparse.Namespace, prog: str) -> int:
         raise InputError(f"--seed {asked.seed} is out of range: give 0 to {(1 << 31) - 1}.")
     budget = asked.budget or (DEFAULT_BUDGET if asked.steps is None else None)
     start_from = None
-    if asked.start_from == BUNDLED:
-        start_from = find_weights(recipe.weights_name)
-    elif asked.start_from is not None:
-        start_from = Path(asked.start_from)
+    if asked.start_from is not None:
+        start_from = _weight_file(asked.start_from, recipe.weights_name)
     options = RunOptions(
         run_dir=asked.run or RUNS_DIR / recipe.name,
         steps=asked.steps,

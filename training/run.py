@@ -15,6 +15,7 @@ import torch
 from pydantic import ValidationError
 
 from semcast.errors import InputError, NotFoundError
+from semcast.weights import read_weights
 from training.data import PACK_SUFFIX, open_library
 from training.loop import RunOptions, RunResult, Trainer, check_options
 from training.recipe import Recipe, RecipeSettings
@@ -94,15 +95,43 @@ def train(
 
     Raises InputError or NotFoundError, with what to do, before any work is done.
     """
-    recipe_class = find_recipe(recipe_name)
     check_options(options)
+    return Trainer(_make_recipe(recipe_name, data, device, changes), options).run()
+
+
+def measure(
+    recipe_name: str,
+    weights: Path,
+    *,
+    data: Path | None = None,
+    device: str = "auto",
+    changes: Mapping[str, str] | None = None,
+) -> dict[str, float]:
+    """Held-out figures of a weight file, on all the held-out clips that `data` has.
+
+    Raises InputError or NotFoundError, as `train` does, and for weights of another network.
+    """
+    state, _ = read_weights(weights)
+    recipe = _make_recipe(recipe_name, data, device, changes)
+    network = recipe.build().to(recipe.device)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{weights.name} holds no network of '{recipe_name}'.") from error
+    with torch.inference_mode():
+        return recipe.measure(network.eval())
+
+
+def _make_recipe(
+    name: str, data: Path | None, device: str, changes: Mapping[str, str] | None
+) -> Recipe:
+    recipe_class = find_recipe(name)
     settings = read_settings(recipe_class, changes or {})
     chosen = pick_device(device)
     source = data or default_data()
     library = open_library(source, folders=recipe_class.folders)
     with _metric_weights_of(source):
-        recipe = recipe_class(settings, library, chosen)
-    return Trainer(recipe, options).run()
+        return recipe_class(settings, library, chosen)
 
 
 @contextlib.contextmanager

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from semcast.errors import NotFoundError, UnavailableError
-from semcast.generators import AUTO, GENERATORS, GeneratorInfo, pick_generator
+from semcast.errors import UnavailableError
+from semcast.generators import AUTO, GENERATORS, GeneratorInfo, find_generator, pick_generator
 from semcast.schemes import find_scheme
 from semcast.session import Modality, SessionSetup
 
@@ -132,8 +132,7 @@ def make_generator(name: str) -> Generator:
     Raises NotFoundError naming what there is, UnavailableError where this receiver lacks what the
     generator runs on.
     """
-    if name not in MAKERS:
-        raise NotFoundError(f"Unknown generator '{name}': choose one of {', '.join(MAKERS)}.")
+    find_generator(name)
     return MAKERS[name]()
 
 

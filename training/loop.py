@@ -26,7 +26,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -186,6 +186,7 @@ class Trainer:
         torch.manual_seed(options.seed)
         settings = recipe.settings
         self._network = self._place(recipe.build())
+        self._started_from: str | None = None
         if options.start_from is not None:
             self._start_from(options.start_from)
         critic = recipe.build_critic()
@@ -270,12 +271,13 @@ class Trainer:
         return network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _start_from(self, path: Path) -> None:
-        state, _ = read_weights(path)
+        state, header = read_weights(path)
         own = self._network.state_dict()
         fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
         if not fitting:
             raise InputError(f"{path.name} fits no part of recipe '{self._recipe.name}'.")
         self._network.load_state_dict(fitting, strict=False)
+        self._started_from = f"{path.name}, {header.get('steps')} steps of {header.get('recipe')}"
 
     def _done(self, reserve_s: float) -> float:
         """0 to 1 of the run. reserve_s: time to keep for the last measurement."""
@@ -406,6 +408,7 @@ class Trainer:
             "elapsed_s": self._elapsed_s,
             "log_bytes": self._log_path.stat().st_size,
             "figures": self._figures,
+            "started_from": self._started_from,
             "window": self._window,
             "network": self._network.state_dict(),
             "ema": self._ema.state,
@@ -430,7 +433,11 @@ class Trainer:
             elapsed_s=self._elapsed_s,
             figures=self._figures,
             log_path=self._log_path,
-            run={k: v for k, v in asdict(self._options).items() if k in ("seed", "budget_s")},
+            run={
+                "started from": self._started_from,
+                "budget_s": self._options.budget_s,
+                "seed": self._options.seed,
+            },
         )
 
     def _load_checkpoint(self) -> None:
@@ -443,4 +450,5 @@ class Trainer:
             self._critic_optimizer.load_state_dict(state["critic_optimizer"])
         self._step, self._elapsed_s = state["step"], state["elapsed_s"]
         self._figures, self._window = state["figures"], state["window"]
+        self._started_from = state.get("started_from")
         os.truncate(self._log_path, state["log_bytes"])

@@ -306,6 +306,20 @@ def test_start_from_takes_what_fits(tmp_path: Path) -> None:
     assert state["3.weight"].shape == (3, 8, 1, 1)
 
 
+def test_the_card_says_what_a_run_started_from_also_after_a_resume(tmp_path: Path) -> None:
+    given = TinyRecipe().build().state_dict()
+    header = {"recipe": "tiny-test", "steps": 4321}
+    write_weights(tmp_path / "given.safetensors", given, header)
+    run_tiny(tmp_path / "run", 1, start_from=tmp_path / "given.safetensors")
+    card = tmp_path / "run" / "tiny_test.md"
+    says = "| started from | given.safetensors, 4321 steps of tiny-test |"
+    assert says in card.read_text()
+    run_tiny(tmp_path / "run", 2, resume=True)
+    assert says in card.read_text()
+    run_tiny(tmp_path / "fresh", 1)
+    assert "started from" not in (tmp_path / "fresh" / "tiny_test.md").read_text()
+
+
 def test_start_from_something_else_altogether_is_refused(tmp_path: Path) -> None:
     write_weights(tmp_path / "other.safetensors", {"x": torch.zeros(1)}, {"recipe": "other"})
     with pytest.raises(InputError, match="fits no part of recipe 'tiny-test'"):

@@ -59,7 +59,7 @@ SCHEMES: dict[str, Scheme] = {
             title="DJSCC pictures",
             modalities=(Modality.KEYFRAME,),
             # 7,800 symbols a frame at 256x256 with its pilots: what GVSC spends on a first frame.
-            default_cbr=0.03976,
+            default_cbr=0.039755,
             default_mcs="auto",
             origin="GVSC",
             learned=True,

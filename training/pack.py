@@ -42,6 +42,7 @@ from semcast.metrics.weights import SQUEEZENET_FILE, MetricUnavailableError, Met
 from training.data import PACK_SUFFIX, TRAIN, VAL, VIDEO_SUFFIXES, list_media, open_library
 from training.received import (
     RECEIVED_NAME,
+    WINDOW_FRAMES,
     make_held_out_windows,
     make_windows,
     save_windows,
@@ -68,7 +69,7 @@ SCENE_SIZE, SCENE_FPS, SCENE_SECONDS = 320, 8, 4.0
 
 _SHORTEST_S, _LONGEST_S, _STEP_S = 1.0, 60.0, 0.05
 
-_SCHEME, _WINDOW_FRAMES, _WINDOW_SEED = "lowres", 40, 7777
+_SCHEME, _WINDOW_SEED = "lowres", 7777
 
 
 @dataclass(frozen=True)
@@ -361,7 +362,7 @@ def _received(pack: Path, windows_per_clip: int, max_bytes: int) -> bytes:
     """Received windows of the clips as they are in the pack: as many as fit, chosen at random."""
     library = open_library(pack)
     held_out = make_held_out_windows(library.val, _SCHEME)
-    made = make_windows(library.train, _SCHEME, windows_per_clip, _WINDOW_FRAMES, _WINDOW_SEED)
+    made = make_windows(library.train, _SCHEME, windows_per_clip, WINDOW_FRAMES, _WINDOW_SEED)
     order = np.random.default_rng(_WINDOW_SEED).permutation(len(made))
 
     def stored(count: int) -> bytes:

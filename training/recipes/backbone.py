@@ -1,8 +1,8 @@
 """The image latent diffusion backbone: flow matching, and the decoded guess should look right.
 
 Half of the examples are noised latents of the source, as in any flow matching; the other half are
-noised *degraded* latents, as at the first step of the receiver's sampler, with the source as the
-goal all the same. For both, the velocity that leads to the clean latent z from x at noise level
+*degraded* latents, noised to about where the receiver's sampler starts, with the source as the goal
+all the same. For both, the velocity that leads to the clean latent z from x at noise level
 sigma is (x - z) / sigma. The guess at z is decoded and compared with the picture, in pixels and in
 features: with so few steps, the first guess is most of what is shown.
 """
@@ -33,8 +33,10 @@ from training.recipe import Batch, Losses, Progress, Recipe, RecipeSettings
 from training.sheets import contact_sheet
 
 _LEAST_SIGMA = 0.05
+_START_SIGMAS = (0.5, 0.7)
+"""Levels that denoising may start from, around the sampler's own."""
 
-SAMPLERS = ((1, 0.6), (2, 0.6), (1, 0.9))
+SAMPLERS = ((1, 0.6), (2, 0.6), (1, 0.5))
 """Steps and first noise level that held-out frames are made with."""
 
 
@@ -42,9 +44,9 @@ class BackboneSettings(RecipeSettings):
     """Numbers of the backbone's training."""
 
     latent_codec: str = Field("", description="Weight file of the codec; empty: the bundled one.")
-    flow_weight: float = Field(1.0, ge=0, description="Of the squared error of the velocity.")
+    flow_weight: float = Field(0.5, ge=0, description="Of the squared error of the velocity.")
     pixel_weight: float = Field(1.0, ge=0, description="Of L1 of the decoded guess.")
-    perceptual_weight: float = Field(1.0, ge=0, description="Of its feature distance.")
+    perceptual_weight: float = Field(2.5, ge=0, description="Of its feature distance.")
     critic_weight: float = Field(0.0, ge=0, description="Of the adversarial term; 0 is none.")
     critic_from: float = Field(0.5, ge=0, le=1, description="Share of the run before the critic.")
     degraded_share: float = Field(0.5, ge=0, le=1, description="Examples that start degraded.")
@@ -99,8 +101,14 @@ class BackboneRecipe(Recipe):
         with torch.no_grad():
             clean = self._codec.encode(source).float()
         degraded = network.degraded(to_unit(batch["received"])).float()
-        sigma = _LEAST_SIGMA + (1 - _LEAST_SIGMA) * torch.rand(len(clean), device=clean.device)
-        starts_degraded = torch.rand(len(clean), device=clean.device) < settings.degraded_share
+        drawn, chance = torch.rand(2, len(clean), device=clean.device)
+        starts_degraded = chance < settings.degraded_share
+        low, high = _START_SIGMAS
+        sigma = torch.where(
+            starts_degraded,
+            low + (high - low) * drawn,
+            _LEAST_SIGMA + (1 - _LEAST_SIGMA) * drawn,
+        )
         base = torch.where(starts_degraded.view(-1, 1, 1, 1), degraded.detach(), clean)
         x = noised(base, torch.randn_like(clean), sigma)
         velocity = network(x, sigma, degraded).float()

@@ -7,14 +7,15 @@ the paths to carry and the command. That command is
 
     python3 -m training.gpu there .gpu/autoencoder
 
-It installs the wheels, trains, and copies weights, card, log, curve and sheets to $OUT every
-half minute, so that they come back whatever happens. Where the machine is still warm from an
-earlier call of the same job the run goes on; else it starts from the weights that were carried.
+It unpacks the packages that the machine lacks, trains, and copies weights, card, log, curve and
+sheets to $OUT every half minute, so that they come back whatever happens. Where the machine is
+still warm from an earlier call of the same job the run goes on; else it starts from the weights
+that were carried.
 
-    .gpu/wheels/SCOPE/    wheels for all recipes ("all"), or for one
-    .gpu/RECIPE/          job.json, data.pack, start.safetensors, files that settings name
+    .gpu/packages/    wheels.tar.xz: all wheels, unpacked as an installation has them
+    .gpu/RECIPE/      job.json, data.pack, start.safetensors, files that settings name
 
-The part that runs there needs nothing but Python before it has installed the wheels.
+The part that runs there needs nothing but Python before it has unpacked them.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -38,6 +41,7 @@ from semcast.errors import InputError
 CHECKOUT = Path(__file__).resolve().parents[1]
 FOLDER = Path(".gpu")
 BUNDLED = Path("semcast") / "weights"
+PACKAGES = FOLDER / "packages" / "wheels.tar.xz"
 WHEELS_LIST = Path(__file__).with_name("wheels.txt")
 
 MAX_TREE_MB = 34.0
@@ -78,7 +82,7 @@ class Job:
     """One run there. Paths are relative to the root of the repository.
 
     start: EMA weights to begin from. budget: of the whole run, which may take several calls.
-    settings: as `--set` takes them. wheels: folders of wheels.
+    settings: as `--set` takes them.
     """
 
     recipe: str
@@ -88,7 +92,6 @@ class Job:
     budget: str
     seed: int
     settings: Mapping[str, str] = field(default_factory=dict)
-    wheels: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -98,7 +101,7 @@ class Job:
     @property
     def run_dir(self) -> Path:
         """Of its own: another job of this recipe does not go on with this one's checkpoint."""
-        same = {k: v for k, v in asdict(self).items() if k not in ("start", "budget", "wheels")}
+        same = {k: v for k, v in asdict(self).items() if k not in ("start", "budget")}
         key = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:8]
         return Path("out") / "training" / f"{self.recipe}-{key}"
 
@@ -111,8 +114,8 @@ def read_job(folder: Path) -> Job:
     """The job in a folder. Raises InputError where there is none."""
     try:
         stored = json.loads((folder / "job.json").read_text())
-        return Job(**{**stored, "wheels": tuple(stored["wheels"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Job(**stored)
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{folder} holds no job: make it with 'python -m training.gpu prepare RECIPE'."
         ) from error
@@ -121,47 +124,46 @@ def read_job(folder: Path) -> Job:
 # Here: prepare.
 
 
-def wheel_scopes(recipe: str, text: str) -> dict[str, list[str]]:
-    """Pinned requirements of a recipe by scope: "all", or the recipe's own name."""
-    scopes: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        requirement, _, comment = (part.strip() for part in line.partition("#"))
-        if not requirement:
-            continue
-        recipes = comment.removeprefix("for:").split() if comment.startswith("for:") else []
-        if not recipes:
-            scopes.setdefault("all", []).append(requirement)
-        elif recipe in recipes:
-            scopes.setdefault(recipe, []).append(requirement)
-    return scopes
+def read_requirements(text: str) -> list[str]:
+    """The pinned requirements of a list with comments."""
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    return [line for line in lines if line]
 
 
-def fetch_wheels(requirements: Sequence[str], folder: Path) -> None:
-    """Downloads wheels for the lent machine, unless the folder holds just these.
+def fetch_packages(requirements: Sequence[str], archive: Path) -> None:
+    """Puts packages for the lent machine into one archive, unless it holds just these.
 
-    Two versions of a package would stop the whole install there, so the folder begins empty.
-    Raises InputError where pip cannot.
+    A wheel is a zip whose files lie as they will be installed; all in one xz archive are less than
+    half the size. Raises InputError where pip cannot fetch them.
     """
-    listed = folder / "requirements.txt"
+    listed = archive.with_name("requirements.txt")
     wanted = "\n".join(requirements) + "\n"
-    if listed.is_file() and listed.read_text() == wanted:
+    if archive.is_file() and listed.is_file() and listed.read_text() == wanted:
         return
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
-            *("--only-binary=:all:", "--python-version", _PYTHON, "--implementation", "cp"),
-            *(f"--platform={platform}" for platform in _PLATFORMS),
-            *("--dest", str(folder), *requirements),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise InputError(f"pip cannot fetch the wheels that training/wheels.txt names: {reason}")
+    shutil.rmtree(archive.parent, ignore_errors=True)
+    archive.parent.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
+                *("--only-binary=:all:", "--python-version", _PYTHON, "--implementation", "cp"),
+                *(f"--platform={platform}" for platform in _PLATFORMS),
+                *("--dest", folder, *requirements),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise InputError(f"pip cannot fetch what training/wheels.txt names: {reason}")
+        with tarfile.open(archive, "w:xz") as packed:
+            for wheel in sorted(Path(folder).glob("*.whl")):
+                with zipfile.ZipFile(wheel) as files:
+                    for name in files.namelist():
+                        entry = tarfile.TarInfo(name)
+                        entry.size = files.getinfo(name).file_size
+                        packed.addfile(entry, files.open(name))
     listed.write_text(wanted)
 
 
@@ -225,20 +227,18 @@ def plan(jobs: Sequence[Job]) -> tuple[list[str], str]:
     """
     folders = [str(job.folder) for job in jobs]
     pack_folders = [str(Path(job.pack).parent) for job in jobs]
-    carry = list(
-        dict.fromkeys([*folders, *pack_folders, *(path for job in jobs for path in job.wheels)])
-    )
+    carry = list(dict.fromkeys([*folders, *pack_folders, str(PACKAGES.parent)]))
     command = f"python3 -m training.gpu there {' '.join(folders)}"
     if len(carry) > MAX_PATHS or len(command) > MAX_COMMAND:
         raise InputError(f"{len(jobs)} jobs are too many for one call: prepare fewer of them.")
-    packs_and_wheels = {job.pack for job in jobs} | {path for job in jobs for path in job.wheels}
-    carried = sum(megabytes(Path(path)) for path in packs_and_wheels)
+    packs = sum(megabytes(Path(path)) for path in {job.pack for job in jobs})
+    carried = packs + megabytes(PACKAGES)
     refuse_too_much(tree_mb(), carried, sum(megabytes(Path(path)) for path in carry) - carried)
     return carry, command
 
 
 def prepare(asked: argparse.Namespace) -> Job:
-    """Puts what a run needs into `.gpu/RECIPE` and `.gpu/wheels`."""
+    """Puts what a run needs into `.gpu/RECIPE` and `.gpu/packages`."""
     from training.run import default_data, find_recipe, parse_duration_s, read_settings
 
     recipe = find_recipe(asked.recipe)
@@ -252,11 +252,9 @@ def prepare(asked: argparse.Namespace) -> Job:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
-    scopes = wheel_scopes(recipe.name, WHEELS_LIST.read_text())
-    wheels = {scope: FOLDER / "wheels" / scope for scope in scopes}
-    for scope, requirements in scopes.items():
-        print(f"wheels ({scope}): {' '.join(requirements)}", flush=True)
-        fetch_wheels(requirements, wheels[scope])
+    requirements = read_requirements(WHEELS_LIST.read_text())
+    print(f"packages: {' '.join(requirements)}", flush=True)
+    fetch_packages(requirements, PACKAGES)
     print(f"starts from {start or 'random weights'}", flush=True)
     if start is not None and start.parent != BUNDLED:
         shutil.copyfile(start, folder / "start.safetensors")
@@ -269,7 +267,7 @@ def prepare(asked: argparse.Namespace) -> Job:
     if shared_pack is None:
         from training.pack import MAX_MB, SCENES_DIR, make_pack, render_scenes
 
-        room = MAX_CARRIED_MB - sum(megabytes(path) for path in wheels.values())
+        room = MAX_CARRIED_MB - megabytes(PACKAGES)
         report = make_pack(
             recipe.name,
             folder / "data.pack",
@@ -287,7 +285,6 @@ def prepare(asked: argparse.Namespace) -> Job:
         budget=asked.budget,
         seed=asked.seed,
         settings=settings,
-        wheels=tuple(str(path) for path in wheels.values()),
     )
     job.write()
     return job
@@ -337,7 +334,7 @@ def there(folders: Sequence[Path], out: Path, stop_after_s: float) -> int:
     """Runs prepared jobs at the same time. Returns 0, or the status of one that failed."""
     started = time.monotonic()
     jobs = [read_job(folder) for folder in folders]
-    environment = _install(sorted({Path(path) for job in jobs for path in job.wheels}))
+    environment = _unpack(PACKAGES)
     if len(jobs) > 1:
         environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // len(jobs)))
     places = [out if len(jobs) == 1 else out / job.recipe for job in jobs]
@@ -375,18 +372,11 @@ STOPPED = 130
 """Exit status of a run that was told to stop, and has saved; as `training.command` says it."""
 
 
-def _install(folders: Sequence[Path]) -> dict[str, str]:
-    """Wheels go into a folder of their own. Returns the environment to train in."""
-    wheels = [str(wheel) for folder in folders for wheel in sorted(folder.glob("*.whl"))]
-    site = Path(tempfile.gettempdir()) / "semcast-wheels"
-    if wheels:
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"),
-                *("--no-compile", "--no-cache-dir", "--upgrade", "--target", str(site), *wheels),
-            ],
-            check=True,
-        )
+def _unpack(archive: Path) -> dict[str, str]:
+    """Packages go into a folder of their own. Returns the environment to train in."""
+    site = Path(tempfile.gettempdir()) / "semcast-packages"
+    with tarfile.open(archive) as packed:
+        packed.extractall(site, filter="data")
     path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 

@@ -6,6 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
+import tempfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +27,13 @@ from training.gpu import (
     Job,
     bring_back,
     describe,
-    fetch_wheels,
+    fetch_packages,
     main,
     plan,
     read_job,
+    read_requirements,
     refuse_too_much,
     there,
-    wheel_scopes,
 )
 from training.run import RECIPES
 
@@ -83,14 +86,6 @@ def test_training_runs_without_what_a_lent_machine_lacks() -> None:
     assert (done.returncode, done.stdout) == (0, "all\n"), done.stderr[-2000:]
 
 
-def test_recipes_without_wheels_of_their_own_need_only_the_common_ones() -> None:
-    text = training.gpu.WHEELS_LIST.read_text()
-    without = [name for name in RECIPES if name not in wheel_scopes(name, text)]
-    assert 0 < len(without) < len(RECIPES)
-    done = _imports_without(f"{ABSENT} diffusers", without)
-    assert (done.returncode, done.stdout) == (0, "all\n"), done.stderr[-2000:]
-
-
 def test_that_test_would_notice() -> None:
     done = _imports_without("tqdm", ["autoencoder"])
     assert done.returncode == 1
@@ -109,52 +104,60 @@ def test_the_part_that_runs_there_starts_without_any_package() -> None:
     assert done.returncode == 0, done.stderr
 
 
-# Wheels.
+# Packages.
 
 
-def test_wheels_are_those_that_semcast_is_tested_with() -> None:
-    pinned = set((ROOT / "constraints.txt").read_text().split())
-    text = training.gpu.WHEELS_LIST.read_text()
-    named = {
-        pin for recipe in RECIPES for pins in wheel_scopes(recipe, text).values() for pin in pins
-    }
+def test_packages_are_those_that_semcast_is_tested_with() -> None:
+    named = read_requirements(training.gpu.WHEELS_LIST.read_text())
     assert {pin.partition("==")[0] for pin in named} >= {"pydantic", "pydantic_core", "lpips"}
-    assert named <= pinned
+    assert set(named) <= set((ROOT / "constraints.txt").read_text().split())
+    assert read_requirements("# why\na==1\n\nb==2  # note\n") == ["a==1", "b==2"]
 
 
-def test_a_wheel_may_be_for_some_recipes_only() -> None:
-    text = "# why\na==1\n\nb==2  # for: x y\nc==3 # a note\n"
-    assert wheel_scopes("x", text) == {"all": ["a==1", "c==3"], "x": ["b==2"]}
-    assert wheel_scopes("z", text) == {"all": ["a==1", "c==3"]}
+def _wheel(folder: Path, name: str, files: dict[str, str]) -> None:
+    with zipfile.ZipFile(folder / f"{name}-1-py3-none-any.whl", "w") as wheel:
+        for path, text in files.items():
+            wheel.writestr(path, text)
 
 
-def test_wheels_are_fetched_anew_only_when_the_list_has_changed(
+def test_packages_travel_as_one_archive_and_are_found_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[list[str]] = []
 
     def pip(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         calls.append(command)
-        (tmp_path / "w" / f"{command[-1]}.whl").touch()
+        folder = Path(command[command.index("--dest") + 1])
+        _wheel(folder, "parrot", {"parrot/__init__.py": "", "parrot/says.py": f"# {command[-1]}"})
+        _wheel(folder, "cage", {"cage.py": ""})
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", pip)
-    fetch_wheels(["a==1"], tmp_path / "w")
-    fetch_wheels(["a==1"], tmp_path / "w")
-    assert len(calls) == 1
+    archive = tmp_path / "packages" / "wheels.tar.xz"
+    fetch_packages(["a==1"], archive)
+    fetch_packages(["a==1"], archive)
+    assert len(calls) == 1, "what is there is not fetched again"
     assert {"--no-deps", "--only-binary=:all:", "3.12", "a==1"} < set(calls[0])
-    fetch_wheels(["a==2"], tmp_path / "w")
-    assert [wheel.name for wheel in (tmp_path / "w").glob("*.whl")] == ["a==2.whl"], "one version"
+    fetch_packages(["a==2"], archive)
+    assert len(calls) == 2
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", "mine")
+    environment = training.gpu._unpack(archive)
+    site, mine = environment["PYTHONPATH"].split(os.pathsep)
+    assert mine == "mine"
+    assert (Path(site) / "parrot" / "says.py").read_text() == "# a==2"
+    assert (Path(site) / "cage.py").is_file()
 
 
-def test_wheels_that_cannot_be_fetched_are_asked_for_again(
+def test_packages_that_cannot_be_fetched_are_asked_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = subprocess.CompletedProcess([], 1, "", "ERROR: one\nERROR: no such version\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     for _ in range(2):
         with pytest.raises(InputError, match="no such version"):
-            fetch_wheels(["a==1"], tmp_path / "w")
+            fetch_packages(["a==1"], tmp_path / "packages" / "wheels.tar.xz")
 
 
 # What travels.
@@ -181,6 +184,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / ".gitignore").write_text(".gpu/\nout/\n")
     (tmp_path / "tree").write_bytes(bytes(300_000))
     _prepare(JOB)
+    training.gpu.PACKAGES.parent.mkdir()
+    training.gpu.PACKAGES.write_bytes(bytes(1_000_000))
     return tmp_path
 
 
@@ -193,14 +198,10 @@ def _prepare(job: Job) -> Job:
 
 
 def test_the_plan_carries_what_git_ignores_and_fits_the_tool(repository: Path) -> None:
-    wheels = repository / ".gpu" / "wheels" / "all"
-    wheels.mkdir(parents=True)
-    (wheels / "a.whl").write_bytes(bytes(1_000_000))
-    job = replace(JOB, wheels=(".gpu/wheels/all",))
-    carry, command = plan([job])
-    assert carry == [".gpu/autoencoder", ".gpu/wheels/all"]
+    carry, command = plan([JOB])
+    assert carry == [".gpu/autoencoder", ".gpu/packages"]
     assert command == "python3 -m training.gpu there .gpu/autoencoder"
-    text = describe([job])
+    text = describe([JOB])
     assert "tree 0.3 MB, carried 3.0 MB" in text
     assert json.dumps(carry) in text
     assert "calls" not in text
@@ -209,7 +210,7 @@ def test_the_plan_carries_what_git_ignores_and_fits_the_tool(repository: Path) -
 def test_a_shared_pack_travels_once(repository: Path) -> None:
     other = _prepare(replace(JOB, recipe="djscc-rgb"))
     carry, command = plan([JOB, other])
-    assert carry == [".gpu/autoencoder", ".gpu/djscc-rgb"]
+    assert carry == [".gpu/autoencoder", ".gpu/djscc-rgb", ".gpu/packages"]
     assert command.endswith(".gpu/autoencoder .gpu/djscc-rgb")
     with pytest.raises(InputError, match="too many"):
         plan([replace(JOB, recipe=f"r{k}") for k in range(9)])
@@ -233,7 +234,7 @@ def test_a_long_budget_takes_several_calls(repository: Path) -> None:
 
 
 def test_a_job_is_read_as_it_was_written(repository: Path) -> None:
-    job = replace(JOB, recipe="x", settings={"size": "64"}, start="s", wheels=("a", "b"))
+    job = replace(JOB, recipe="x", settings={"size": "64"}, start="s")
     _prepare(job)
     assert read_job(job.folder) == job
     (job.folder / "job.json").write_text("{}")
@@ -242,7 +243,7 @@ def test_a_job_is_read_as_it_was_written(repository: Path) -> None:
 
 
 def test_another_job_does_not_go_on_with_this_ones_run() -> None:
-    same = [replace(JOB, budget="20m"), replace(JOB, start="w"), replace(JOB, wheels=("w",))]
+    same = [replace(JOB, budget="20m"), replace(JOB, start="w")]
     other = [replace(JOB, seed=1), replace(JOB, settings={"size": "64"}), replace(JOB, recipe="b")]
     assert {job.run_dir for job in same} == {JOB.run_dir}
     assert len({job.run_dir for job in [JOB, *other]}) == 4
@@ -261,12 +262,11 @@ def packed(repository: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, 
         path.write_bytes(b"pack")
         return "a pack"
 
-    def fetch(requirements: list[str], folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "w.whl").write_bytes(bytes(5_000_000))
+    def fetch(requirements: list[str], archive: Path) -> None:
+        archive.write_bytes(bytes(5_000_000))
 
     monkeypatch.setattr(training.pack, "make_pack", pack)
-    monkeypatch.setattr(training.gpu, "fetch_wheels", fetch)
+    monkeypatch.setattr(training.gpu, "fetch_packages", fetch)
     return asked
 
 
@@ -288,9 +288,9 @@ def test_prepare_leaves_a_job_and_says_how_to_run_it(
     assert Path(job.settings["latent_codec"]).read_bytes() == b"codec"
     assert Path(job.pack).read_bytes() == b"pack"
     assert (packed[0]["recipe"], packed[0]["data"]) == ("djscc-rgb", Path("clips"))
-    assert packed[0]["max_mb"] == pytest.approx(MAX_CARRIED_MB - 5), "what wheels leave"
+    assert packed[0]["max_mb"] == pytest.approx(MAX_CARRIED_MB - 5), "what packages leave"
     out = capsys.readouterr().out
-    assert 'carry: [".gpu/djscc-rgb", ".gpu/wheels/all"]' in out
+    assert 'carry: [".gpu/djscc-rgb", ".gpu/packages"]' in out
     assert "command: python3 -m training.gpu there .gpu/djscc-rgb\n" in out
 
 
@@ -393,6 +393,9 @@ def lent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "__init__.py").touch()
     (tmp_path / "training" / "__main__.py").write_text(_TRAINING)
+    training.gpu.PACKAGES.parent.mkdir(parents=True)
+    tarfile.open(training.gpu.PACKAGES, "w:xz").close()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
 
@@ -491,20 +494,3 @@ def test_a_file_too_large_to_come_back_is_named(
     bring_back(JOB, tmp_path / "back", max_files=8)
     assert [path.name for path in (tmp_path / "back").iterdir()] == ["latent_codec.md"]
     assert "latent_codec.safetensors is too large" in capsys.readouterr().out
-
-
-def test_carried_wheels_are_installed_beside_and_found_first(
-    lent: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (lent / "wheels").mkdir()
-    (lent / "wheels" / "b-1.whl").touch()
-    (lent / "wheels" / "requirements.txt").touch()
-    commands: list[list[str]] = []
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
-    monkeypatch.setenv("PYTHONPATH", "mine")
-    environment = training.gpu._install([Path("wheels")])
-    (command,) = commands
-    assert {"--no-index", "--no-deps", "--target"} < set(command)
-    assert command[-1] == "wheels/b-1.whl"
-    site = command[command.index("--target") + 1]
-    assert environment["PYTHONPATH"] == os.pathsep.join([site, "mine"])

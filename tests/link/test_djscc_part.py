@@ -16,7 +16,7 @@ import torch
 from linear_djscc import linear_djscc, squares, unit_values
 from numpy.typing import NDArray
 
-from channel_emulator.impairments import ChannelSettings, Emulator
+from channel_emulator.impairments import ChannelSettings, Emulator, fading_gain
 from receiver.generator import PassthroughGenerator
 from receiver.record import Recorder, find_record, replay
 from receiver.session import ReceiverSession
@@ -372,6 +372,20 @@ def test_a_fading_gain_is_divided_out(linear: Djscc) -> None:
     results = run(session, 24, snr_db=40.0, model=ChannelModel.RAYLEIGH)
     quality = [psnr_db(r.pictures[Modality.KEYFRAME], SOURCE) for _, r in results]
     assert np.median(quality) > 35
+
+
+def test_in_a_fade_the_network_is_told_the_snr_of_that_frame(use: Use) -> None:
+    """The gain is divided out, and the noise with it: a deep fade leaves more of it."""
+    listening = _Listening()
+    use(listening)
+    session = setup(channel_model=ChannelModel.RAYLEIGH)
+    run(session, 32, snr_db=20.0, model=ChannelModel.RAYLEIGH)
+    true = [20 + 20 * math.log10(abs(fading_gain(1, k, 21))) for k in range(32)]
+    assert np.std(true) > 3
+    # The first frames know the noise from few pilots.
+    errors = np.array(listening.told_receiver[8:]) - true[8:]
+    assert abs(np.median(errors)) < 1
+    assert np.median(abs(errors - np.median(errors))) < 1
 
 
 def test_a_burst_is_over_when_it_is_over(linear: Djscc) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -210,6 +211,12 @@ def test_one_modality_in_common_is_enough() -> None:
     check_takes("some", both, find_scheme("lowres"))
     with pytest.raises(InputError, match="from lowres, sketch, which 'h264-ldpc'"):
         check_takes("some", both, find_scheme("h264-ldpc"))
+
+
+def test_what_else_a_scheme_sends_is_no_hindrance() -> None:
+    scheme = replace(find_scheme("lowres"), modalities=(Modality.LOWRES, Modality.KEYFRAME))
+    for name in GENERATORS:
+        check_generator(name, scheme)
 
 
 def test_a_session_is_refused_before_its_generator_is_asked_for_anything() -> None:

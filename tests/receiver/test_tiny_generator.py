@@ -287,17 +287,27 @@ def test_denoising_starts_and_steps_as_asked(num_steps: int, start_sigma: float)
 
 
 def test_a_frame_of_an_odd_size_shows_the_whole_picture() -> None:
-    """Scaled from the next larger grid, not cropped: what is at the borders stays there."""
+    """Scaled from the next larger grid (80x80), not cropped: what is at the borders stays there."""
     _, generator = by_hand(1, 0.6)
-    generator.reset(context(250, 130))
-    left_to_right = np.broadcast_to(
-        np.linspace(0, 255, 64, dtype=np.uint8)[None, :, None], (36, 64, 3)
-    )
-    frame = generator.step(lowres(np.ascontiguousarray(left_to_right))).astype(int)
-    assert frame.shape == (130, 250, 3)
-    assert frame[:, 0].max() < 12
-    assert frame[:, -1].min() > 243
-    assert frame[65, 125, 0] == pytest.approx(128, abs=12)
+    generator.reset(context(66, 66))
+    ramp = np.linspace(0, 255, 20).astype(np.uint8)[:, None]
+    received = np.stack([ramp + 0 * ramp.T, ramp.T + 0 * ramp, 0 * ramp + 0 * ramp.T], -1)
+    frame = generator.step(lowres(received)).astype(int)
+    assert frame.shape == (66, 66, 3)
+    for levels in (frame[:, 33, 0], frame[33, :, 1]):
+        # Squares of two received pixels: half a pixel from the borders.
+        assert levels[0] < 14
+        assert levels[-1] > 241
+        assert levels[33] == pytest.approx(128, abs=14)
+
+
+def test_the_smallest_frames_are_made_at_64_pixels_a_side() -> None:
+    """Below that a denoiser that halves its grid once more has little to look at."""
+    stand_in, generator = by_hand(1, 0.6)
+    generator.reset(context(20, 96))
+    generator.step(lowres(picture()))
+    assert stand_in.degraded.seen[0].shape == (1, 3, 24, 16)
+    assert stand_in.starts[0].shape == (1, LATENT_CHANNELS, 12, 8)
 
 
 # The networks' own promises.

@@ -307,7 +307,7 @@ class PairSampler:
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """uint8 [size, size, 3] and [size/scale, size/scale, 3]."""
         window = self._windows[rng.integers(len(self._windows))]
-        index = int(rng.choice(np.flatnonzero(window.ages >= 0)))
+        index = int(rng.choice(np.flatnonzero(window.ages == 0)))
         shot = self._shots[window.spec.clip, window.spec.shot]
         source = source_frame(shot, window.spec, index)
         small = enlarge(window.pictures[index], SIZE // self._scale, SIZE // self._scale)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from receiver.diffusion import tiny
 from receiver.diffusion.backbone import TEXT_CHANNELS, Backbone
 from receiver.diffusion.latent_codec import LATENT_CHANNELS, LatentCodec
 from receiver.diffusion.tiny import TinyGenerator, TinyNetworks, to_condition_size
@@ -262,13 +263,38 @@ def test_pixels_go_in_and_come_out_as_they_are() -> None:
 
 
 def test_what_overshoots_is_clipped_not_wrapped() -> None:
+    """Before it is made to agree, which would hide it, and by that."""
     stand_in, generator = by_hand(1, 0.6)
     decode = stand_in.decode
     stand_in.decode = lambda latents: 3 * decode(latents)  # type: ignore[method-assign]
     generator.reset(context())
-    for level, expected in ((0, 0), (250, 255), (128, 129)):
-        frame = generator.step(lowres(np.full((16, 16, 3), level, np.uint8)))
-        assert np.all(frame == expected)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny, "agreeing", lambda frame, picture: frame)
+        for level, expected in ((0, 0), (250, 255), (128, 129)):
+            frame = generator.step(lowres(np.full((16, 16, 3), level, np.uint8)))
+            assert np.all(frame == expected)
+    edge = np.zeros((64, 64, 3), np.uint8)
+    edge[:, 32:] = 255
+    brighter = tiny.agreeing(edge, np.full((8, 8, 3), 255, np.uint8))
+    assert brighter.min() > 200  # a little rings at the edge; nothing wraps
+    darker = tiny.agreeing(edge, np.zeros((8, 8, 3), np.uint8))
+    assert darker.max() < 55
+
+
+def test_a_frame_agrees_with_the_picture_it_was_made_from() -> None:
+    """Shrunk to the picture's size, it is the picture, though the decoder drifts in colour."""
+    stand_in, generator = by_hand(1, 0.6)
+    decode = stand_in.decode
+    stand_in.decode = lambda latents: 0.8 * decode(latents) + 0.1  # type: ignore[method-assign]
+    generator.reset(context())
+    smooth = np.linspace(60, 180, 16)[None, :, None] * np.ones((16, 1, 3))
+    received = smooth.astype(np.uint8)
+    frame = generator.step(lowres(received))
+    shrunk = frame.reshape(16, 4, 16, 4, 3).mean((1, 3))
+    assert np.abs(shrunk - received).max() < 2
+    detail = np.indices((64, 64)).sum(0)[..., None] % 2 * np.full(3, 20) + 100
+    kept = tiny.agreeing(detail.astype(np.uint8), np.full((16, 16, 3), 110, np.uint8))
+    assert np.array_equal(kept, detail)
 
 
 @pytest.mark.parametrize(("num_steps", "start_sigma"), [(1, 0.6), (2, 0.6), (3, 0.9), (2, 1.0)])

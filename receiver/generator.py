@@ -16,6 +16,7 @@ from semcast.errors import UnavailableError
 from semcast.generators import AUTO, GENERATORS, GeneratorInfo, find_generator, pick_generator
 from semcast.schemes import find_scheme
 from semcast.session import Modality, SessionSetup
+from semcast.weights import has_weights
 
 logger = logging.getLogger(__name__)
 
@@ -121,8 +122,9 @@ def settle_generator(setup: SessionSetup) -> SessionSetup:
 
 def _can_run(info: GeneratorInfo) -> bool:
     missing = [name for name in info.packages if importlib.util.find_spec(name) is None]
+    missing += [name for name in info.weights if not has_weights(name)]
     if missing:
-        logger.info("generator %s cannot run here: %s not installed", info.name, ", ".join(missing))
+        logger.info("generator %s cannot run here: no %s", info.name, ", ".join(missing))
     return not missing
 
 

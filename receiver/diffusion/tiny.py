@@ -29,7 +29,7 @@ from semcast.weights import find_weights, read_weights
 LATENT_CODEC = "latent_codec"
 BACKBONE = "backbone"
 
-NUM_STEPS = 2
+NUM_STEPS = 1
 START_SIGMA = 0.6
 
 _MID_GREY = 128

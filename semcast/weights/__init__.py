@@ -38,6 +38,11 @@ def bundled_weights() -> tuple[WeightFile, ...]:
     return tuple(_describe(path) for path in sorted(FOLDER.glob(f"*{SUFFIX}")))
 
 
+def has_weights(name: str) -> bool:
+    """Whether the bundled file `name` is there."""
+    return (FOLDER / f"{name}{SUFFIX}").is_file()
+
+
 def find_weights(name: str) -> Path:
     """The bundled file `name`. Raises NotFoundError naming what there is."""
     path = FOLDER / f"{name}{SUFFIX}"

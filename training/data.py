@@ -448,19 +448,28 @@ class WindowSampler:
         return out[:, :, ::-1] if square.flip else out
 
     def _recolour(self, frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """The same change for all frames: a 3x4 affine map of RGB."""
-        strength = self._augment.colour
-        if not strength or rng.random() < 0.3:
-            return np.ascontiguousarray(frames)
-        gain = 1 + strength * rng.uniform(-1, 1)
-        lift = 255 * 0.5 * strength * rng.uniform(-1, 1)
-        saturation = 1 + 1.5 * strength * rng.uniform(-1, 1)
-        tint = 1 + 0.4 * strength * rng.uniform(-1, 1, 3)
-        grey = np.outer(np.ones(3), [0.299, 0.587, 0.114])
-        matrix = gain * np.diag(tint) @ (saturation * np.eye(3) + (1 - saturation) * grey)
-        offset = 128 - matrix @ np.full(3, 128.0) + lift
-        affine = np.c_[matrix, offset]
-        return np.stack([cv2.transform(np.ascontiguousarray(f), affine) for f in frames])
+        return np.stack(recoloured(list(frames), self._augment.colour, rng))
+
+
+def recoloured(
+    pictures: Sequence[NDArray[np.uint8]], strength: float, rng: np.random.Generator
+) -> list[NDArray[np.uint8]]:
+    """The same change of light and colour for all pictures [H, W, 3]: a 3x4 affine map of RGB.
+
+    strength: of brightness, contrast, saturation and tint; 0 changes nothing. Three times in ten
+    nothing is changed anyway.
+    """
+    if not strength or rng.random() < 0.3:
+        return [np.ascontiguousarray(picture) for picture in pictures]
+    gain = 1 + strength * rng.uniform(-1, 1)
+    lift = 255 * 0.5 * strength * rng.uniform(-1, 1)
+    saturation = 1 + 1.5 * strength * rng.uniform(-1, 1)
+    tint = 1 + 0.4 * strength * rng.uniform(-1, 1, 3)
+    grey = np.outer(np.ones(3), [0.299, 0.587, 0.114])
+    matrix = gain * np.diag(tint) @ (saturation * np.eye(3) + (1 - saturation) * grey)
+    offset = 128 - matrix @ np.full(3, 128.0) + lift
+    affine = np.c_[matrix, offset]
+    return [cv2.transform(np.ascontiguousarray(picture), affine) for picture in pictures]
 
 
 def centre_square(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from semcast.errors import InputError
 from semcast.schemes import SCHEMES, symbols_per_frame
-from training.data import PACK_SUFFIX, Library, Shot
+from training.data import PACK_SUFFIX, Library, Shot, recoloured
 
 RECEIVED_NAME = "received.npz"
 RECEIVED_PATH = Path("out") / "training" / RECEIVED_NAME
@@ -291,9 +291,12 @@ class PairSampler:
         shots: Sequence[Shot],
         size: int,
         condition_scale: int,
+        colour: float = 0.0,
     ) -> None:
         """size: side of the crop of a SIZE frame; condition_scale: how much smaller the received
-        picture is handed out. Raises InputError where no window belongs to these shots."""
+        picture is handed out; colour: strength of the change of colours, alike for both.
+
+        Raises InputError where no window belongs to these shots."""
         self._shots = number_shots(shots)
         self._windows = [
             w
@@ -302,7 +305,7 @@ class PairSampler:
         ]
         if not self._windows:
             raise InputError("No received window belongs to these clips: make them anew.")
-        self._size, self._scale = size, condition_scale
+        self._size, self._scale, self._colour = size, condition_scale, colour
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """uint8 [size, size, 3] and [size/scale, size/scale, 3]."""
@@ -319,7 +322,8 @@ class PairSampler:
         small = small[top // s : (top + self._size) // s, left // s : (left + self._size) // s]
         if rng.random() < 0.5:
             source, small = source[:, ::-1], small[:, ::-1]
-        return np.ascontiguousarray(source), np.ascontiguousarray(small)
+        source, small = recoloured([source, small], self._colour, rng)
+        return source, small
 
 
 def enlarge(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

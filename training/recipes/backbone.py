@@ -46,9 +46,10 @@ class BackboneSettings(RecipeSettings):
     latent_codec: str = Field("", description="Weight file of the codec; empty: the bundled one.")
     flow_weight: float = Field(0.5, ge=0, description="Of the squared error of the velocity.")
     pixel_weight: float = Field(1.0, ge=0, description="Of L1 of the decoded guess.")
-    perceptual_weight: float = Field(2.5, ge=0, description="Of its feature distance.")
+    perceptual_weight: float = Field(4.0, ge=0, description="Of its feature distance.")
     critic_weight: float = Field(0.0, ge=0, description="Of the adversarial term; 0 is none.")
     critic_from: float = Field(0.5, ge=0, le=1, description="Share of the run before the critic.")
+    colour: float = Field(0.2, ge=0, le=1, description="Strength of colour changes.")
     degraded_share: float = Field(0.5, ge=0, le=1, description="Examples that start degraded.")
 
 
@@ -65,7 +66,9 @@ class BackboneRecipe(Recipe):
     def __init__(self, settings: BackboneSettings, library: Library, device: torch.device) -> None:
         super().__init__(settings, library, device)
         windows = windows_for(library)
-        self._pairs = PairSampler(windows, library.train, settings.size, CONDITION_DOWNSCALE)
+        self._pairs = PairSampler(
+            windows, library.train, settings.size, CONDITION_DOWNSCALE, settings.colour
+        )
         self._held_out = held_out_pairs(windows, library.val, settings.eval_frames_per_clip)
         self._codec = LatentCodec()
         path = Path(settings.latent_codec) if settings.latent_codec else find_weights(LATENT_CODEC)

@@ -18,7 +18,8 @@ from receiver.record import Recorder, find_record, read_record, replay
 from receiver.session import DecodedFrame, ReceiverSession
 from receiver.streams import FrameOutcome, Streams
 from semcast.errors import CapacityError, InputError, NotFoundError
-from semcast.session import RadioFrame, SessionSetup
+from semcast.generators import GENERATORS, GeneratorInfo
+from semcast.session import Modality, RadioFrame, SessionSetup
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -136,6 +137,8 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     made = Gate()
+    info = GeneratorInfo("gated", "for tests", frozenset(Modality))
+    monkeypatch.setitem(GENERATORS, "gated", info)
     monkeypatch.setitem(MAKERS, "gated", lambda: NumberedGenerator(made.on_step))
     return made
 

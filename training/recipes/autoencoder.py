@@ -24,6 +24,9 @@ class AutoencoderSettings(RecipeSettings):
     perceptual_weight: float = Field(0.1, ge=0, description="Of the feature loss, L1 being 1.")
     critic_weight: float = Field(0.01, ge=0, description="Of the adversarial term; 0 is none.")
     critic_from: float = Field(0.6, ge=0, le=1, description="Share of the run before the critic.")
+    train_encoder: bool = Field(
+        True, description="No: the latents stay as they are, and with them a trained backbone."
+    )
     latent_noise_std: float = Field(0.05, ge=0, description="Added to unit-variance latents.")
 
 
@@ -51,7 +54,9 @@ class Autoencoder(Recipe):
 
     def build(self) -> nn.Module:
         """A latent codec at random."""
-        return LatentCodec()
+        codec = LatentCodec()
+        codec.encoder.requires_grad_(self.settings.train_encoder)
+        return codec
 
     def build_critic(self) -> nn.Module | None:
         """A patch critic, where its weight is not 0."""
@@ -66,7 +71,9 @@ class Autoencoder(Recipe):
         self, network: nn.Module, critic: nn.Module | None, batch: Batch, progress: Progress
     ) -> Losses:
         """L1 + features + critic."""
+        assert isinstance(network, LatentCodec)
         settings = self.settings
+        network.normalise.train(settings.train_encoder)
         real = to_unit(batch["pictures"])
         made = network(real, settings.latent_noise_std).float()
         pixels = pixel_l1(made, real)

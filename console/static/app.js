@@ -233,6 +233,8 @@ function showLeg(leg, measure, now) {
   if (measure === null) return panes[leg].setBadge([]);
   const figures = [`${measure.fps === null ? "–" : measure.fps.toFixed(1)} fps`, `${Math.round(measure.symbolsPerFrame)} sym/frame`];
   if (measure.psnr !== null) figures.push(`${measure.psnr.toFixed(1)} dB`);
+  const generator = state.lastEvents[leg].receiver?.generator;
+  if (leg === "main" && generator) figures.push(generator);
   const stale = now - meters[leg].frames.at(-1).at > STALE_MS;
   panes[leg].setBadge(figures, stale || state.lastEvents[leg].receiver?.concealed === true);
 }

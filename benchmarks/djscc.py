@@ -22,13 +22,13 @@ from tqdm import tqdm
 from channel_emulator.impairments import ChannelSettings, Emulator
 from semcast.link import LinkReceiver, LinkSender
 from semcast.metrics.perceptual import LpipsScorer
+from semcast.metrics.psnr import psnr_db
 from semcast.metrics.weights import MetricWeights
 from semcast.networks.djscc import Djscc, awgn, bundled_djscc
+from semcast.networks.pixels import to_pixels, to_unit
 from semcast.schemes import SCHEMES, symbols_per_frame
 from semcast.session import Block, Modality, RadioFrame, SessionSetup
 from training.edges import soft_edges
-from training.held_out import psnr_db
-from training.losses import to_pixels, to_unit
 from transmitter.sources import read_clip
 
 RESULTS = Path(__file__).parent / "results"

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from receiver.diffusion.tiny import bundled_networks
 from receiver.generator import GeneratorContext, make_generator
 from semcast.networks.djscc import Djscc, awgn, bundled_djscc
+from semcast.networks.pixels import to_pixels, to_unit
 from semcast.schemes import SCHEMES
 from semcast.session import Modality
 from training.edges import soft_edges
 from training.held_out import in_batches
-from training.losses import to_pixels, to_unit
 from training.sheets import contact_sheet
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

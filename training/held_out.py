@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semcast.metrics.perceptual import LpipsScorer
+from semcast.metrics.psnr import psnr_db
 from semcast.metrics.ssim import ssim
 from semcast.metrics.weights import MetricWeights
-from training.losses import to_pixels, to_unit
+from semcast.networks.pixels import to_pixels, to_unit
 
 Picture = NDArray[np.uint8]
 
@@ -26,12 +27,6 @@ def in_batches(
         x = to_unit(torch.from_numpy(np.ascontiguousarray(pictures[k : k + size])).to(device))
         made.append(to_pixels(make(x)).numpy())
     return np.concatenate(made)
-
-
-def psnr_db(source: Picture, made: Picture) -> float:
-    """From the squared error averaged over all pictures of a clip."""
-    error = np.mean((source.astype(np.float32) - made.astype(np.float32)) ** 2)
-    return float(10 * np.log10(255**2 / max(float(error), 1e-3)))
 
 
 class PictureJudge:

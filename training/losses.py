@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -59,15 +58,3 @@ def critic_hinge(real: Tensor, made: Tensor) -> Tensor:
 def pixel_l1(x: Tensor, y: Tensor) -> Tensor:
     """Mean absolute difference; smooth within a grey level, where L1 would only shake."""
     return functional.smooth_l1_loss(x, y, beta=1 / 127.5)
-
-
-def to_unit(frames: Tensor) -> Tensor:
-    """uint8 [B, H, W, 3] to float [B, 3, H, W] in -1..1, channels last."""
-    x = frames.permute(0, 3, 1, 2).float() / 127.5 - 1
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def to_pixels(x: Tensor) -> Tensor:
-    """float [B, 3, H, W] in -1..1 to uint8 [B, H, W, 3]."""
-    levels = ((x.detach().float().clamp(-1, 1) + 1) * 127.5).round()
-    return levels.to(torch.uint8).permute(0, 2, 3, 1).cpu()

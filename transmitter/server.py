@@ -143,7 +143,8 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
     async def _start(
         self, spec: transmitter_pb2.SessionSpec, *, any_path: bool, pictures: bool | None
     ) -> tuple[RunningSession, Subscription | None]:
-        plans = plan_legs(spec)
+        # On a thread: the first plan of a learned scheme loads torch and its network.
+        plans = await asyncio.to_thread(plan_legs, spec)
         source = await asyncio.to_thread(self._open_source, spec, any_path)
         while spec.session_id in self._sessions:
             await self._stop(spec.session_id)

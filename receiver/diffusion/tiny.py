@@ -22,6 +22,7 @@ from receiver.diffusion.latent_codec import LATENT_CHANNELS, LatentCodec
 from receiver.diffusion.sampler import sample
 from receiver.generator import Conditions, GeneratorContext
 from semcast.generators import GENERATORS
+from semcast.networks.pixels import to_pixels, to_unit
 from semcast.networks.transforms import DOWNSCALE
 from semcast.session import Modality
 from semcast.weights import find_weights, read_weights
@@ -70,7 +71,7 @@ def agreeing(frame: NDArray[np.uint8], picture: NDArray[np.uint8]) -> NDArray[np
     """A frame changed so that, shrunk, it is the received picture: no drift of colour or light.
 
     The difference at the picture's size is enlarged and added (back-projection). On training clips
-    sent at 5 dB and more this gained 0.85 dB and 4 % LPIPS over frames as the decoder gives them.
+    sent at 5 dB and more this gained 0.8 dB and 1 % LPIPS over frames as the decoder gives them.
     """
     height, width = frame.shape[:2]
     shrunk = cv2.resize(frame, picture.shape[1::-1], interpolation=cv2.INTER_AREA)
@@ -122,8 +123,8 @@ class TinyGenerator:
             picture, width // CONDITION_DOWNSCALE, height // CONDITION_DOWNSCALE
         )
         with torch.inference_mode():
-            rgb = self._generate(_to_unit(small).to(self._networks.device))
-        frame = _to_pixels(rgb)
+            given = torch.from_numpy(np.array(small)[None]).to(self._networks.device)
+            frame: NDArray[np.uint8] = to_pixels(self._generate(to_unit(given)))[0].numpy()
         if (width, height) != frame_size:
             resized = cv2.resize(frame, frame_size, interpolation=cv2.INTER_AREA)
             frame = np.asarray(resized, np.uint8)
@@ -149,20 +150,6 @@ class TinyGenerator:
             for side in (context.width, context.height)
         )
         return width, height
-
-
-def _to_unit(picture: NDArray[np.uint8]) -> Tensor:
-    """uint8 [h, w, 3] to float32 [1, 3, h, w] in -1..1, channels last."""
-    # A copy: torch takes no array that is read-only.
-    x = torch.from_numpy(np.array(picture, order="C"))[None].permute(0, 3, 1, 2)
-    return (x.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-
-
-def _to_pixels(rgb: Tensor) -> NDArray[np.uint8]:
-    """float [1, 3, H, W] in -1..1 to uint8 [H, W, 3]."""
-    levels = ((rgb[0].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    pixels: NDArray[np.uint8] = levels.permute(1, 2, 0).contiguous().cpu().numpy()
-    return pixels
 
 
 def tiny_generator() -> TinyGenerator:

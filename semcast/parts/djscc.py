@@ -92,10 +92,9 @@ class DjsccSender:
         """The picture's symbols, of unit mean power."""
         import torch
 
-        x = torch.from_numpy(np.ascontiguousarray(_resized(rgb, *self._size)))
-        x = (x.permute(2, 0, 1)[None].float() / 127.5 - 1).contiguous(
-            memory_format=torch.channels_last
-        )
+        from semcast.networks.pixels import to_unit
+
+        x = to_unit(torch.from_numpy(np.array(_resized(rgb, *self._size))[None]))
         known = torch.tensor([math.nan if snr_db is None else snr_db])
         with torch.inference_mode():
             symbols = self._network.encode(x, known, self._num_symbols)[0].numpy()
@@ -136,15 +135,15 @@ class DjsccReceiver:
         """The picture, however noisy."""
         import torch
 
+        from semcast.networks.pixels import to_pixels
+
         reals = np.ascontiguousarray(samples, np.complex64).view(np.float32).reshape(1, -1, 2)
         snr_db = -10 * math.log10(max(noise_var, _LEAST_NOISE_VAR))
         width, height = self._size
         with torch.inference_mode():
-            x = self._network.decode(
-                torch.from_numpy(reals), torch.tensor([snr_db]), width, height
-            )[0]
-            levels = ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-            picture = levels.permute(1, 2, 0).contiguous().numpy()
+            known = torch.tensor([snr_db])
+            x = self._network.decode(torch.from_numpy(reals), known, width, height)
+            picture = to_pixels(x)[0].numpy()
         return ReceivedPart(
             _resized(picture, *self._frame_size), expected=False, ok=True, resent=None
         )

@@ -11,9 +11,10 @@ from pydantic import Field
 from torch import nn
 
 from receiver.diffusion.latent_codec import LATENT_CHANNELS, LatentCodec
+from semcast.networks.pixels import to_unit
 from training.data import Augment, Library, WindowSampler, held_out_frames
 from training.held_out import PictureJudge, gradient_free, in_batches
-from training.losses import Critic, PerceptualLoss, pixel_l1, to_unit
+from training.losses import Critic, PerceptualLoss, pixel_l1
 from training.recipe import Batch, Losses, Progress, Recipe, RecipeSettings
 from training.sheets import contact_sheet
 

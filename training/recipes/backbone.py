@@ -23,11 +23,12 @@ from receiver.diffusion.backbone import CONDITION_DOWNSCALE, Backbone, denoised,
 from receiver.diffusion.latent_codec import LatentCodec
 from receiver.diffusion.tiny import LATENT_CODEC, TinyGenerator, TinyNetworks
 from receiver.generator import Conditions, GeneratorContext, PassthroughGenerator
+from semcast.networks.pixels import to_unit
 from semcast.session import Modality
 from semcast.weights import find_weights, read_weights
 from training.data import Library
 from training.held_out import PictureJudge, gradient_free
-from training.losses import Critic, PerceptualLoss, pixel_l1, to_unit
+from training.losses import Critic, PerceptualLoss, pixel_l1
 from training.received import PairSampler, held_out_pairs, windows_for
 from training.recipe import Batch, Losses, Progress, Recipe, RecipeSettings
 from training.sheets import contact_sheet

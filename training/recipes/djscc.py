@@ -20,13 +20,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from semcast.metrics.psnr import psnr_db
 from semcast.networks.djscc import Djscc, awgn
+from semcast.networks.pixels import to_pixels, to_unit
 from semcast.networks.transforms import DECODER_WIDTHS, ENCODER_WIDTHS
 from semcast.weights import read_weights
 from training.data import Augment, Library, WindowSampler, held_out_frames
 from training.edges import soft_edges
-from training.held_out import gradient_free, psnr_db
-from training.losses import PerceptualLoss, to_pixels, to_unit
+from training.held_out import gradient_free
+from training.losses import PerceptualLoss
 from training.recipe import Batch, Losses, Progress, Recipe, RecipeSettings
 from training.sheets import contact_sheet
 

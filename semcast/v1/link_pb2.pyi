@@ -126,7 +126,7 @@ class StageDuration(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., duration_ms: _Optional[float] = ...) -> None: ...
 
 class ReceiverTelemetry(_message.Message):
-    __slots__ = ("generation", "sequence", "pts_us", "snr_db_estimated", "crc_checked_modalities", "crc_failed_modalities", "concealed", "outage", "skipped", "generator", "stages", "constellation_iq", "constellation_kind", "rung_id", "caption_received", "frames_dropped_total", "queue_depth_frames", "device")
+    __slots__ = ("generation", "sequence", "pts_us", "snr_db_estimated", "crc_checked_modalities", "crc_failed_modalities", "concealed", "outage", "skipped", "generator", "stages", "constellation_iq", "constellation_kind", "rung_id", "caption_received", "frames_dropped_total", "queue_depth_frames", "device", "semantics", "scheme_id")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PTS_US_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +145,8 @@ class ReceiverTelemetry(_message.Message):
     FRAMES_DROPPED_TOTAL_FIELD_NUMBER: _ClassVar[int]
     QUEUE_DEPTH_FRAMES_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
+    SEMANTICS_FIELD_NUMBER: _ClassVar[int]
+    SCHEME_ID_FIELD_NUMBER: _ClassVar[int]
     generation: int
     sequence: int
     pts_us: int
@@ -163,7 +165,43 @@ class ReceiverTelemetry(_message.Message):
     frames_dropped_total: int
     queue_depth_frames: int
     device: str
-    def __init__(self, generation: _Optional[int] = ..., sequence: _Optional[int] = ..., pts_us: _Optional[int] = ..., snr_db_estimated: _Optional[float] = ..., crc_checked_modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., crc_failed_modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., concealed: _Optional[bool] = ..., outage: _Optional[bool] = ..., skipped: _Optional[bool] = ..., generator: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[StageDuration, _Mapping]]] = ..., constellation_iq: _Optional[bytes] = ..., constellation_kind: _Optional[str] = ..., rung_id: _Optional[str] = ..., caption_received: _Optional[str] = ..., frames_dropped_total: _Optional[int] = ..., queue_depth_frames: _Optional[int] = ..., device: _Optional[str] = ...) -> None: ...
+    semantics: ReceivedSemantics
+    scheme_id: str
+    def __init__(self, generation: _Optional[int] = ..., sequence: _Optional[int] = ..., pts_us: _Optional[int] = ..., snr_db_estimated: _Optional[float] = ..., crc_checked_modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., crc_failed_modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., concealed: _Optional[bool] = ..., outage: _Optional[bool] = ..., skipped: _Optional[bool] = ..., generator: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[StageDuration, _Mapping]]] = ..., constellation_iq: _Optional[bytes] = ..., constellation_kind: _Optional[str] = ..., rung_id: _Optional[str] = ..., caption_received: _Optional[str] = ..., frames_dropped_total: _Optional[int] = ..., queue_depth_frames: _Optional[int] = ..., device: _Optional[str] = ..., semantics: _Optional[_Union[ReceivedSemantics, _Mapping]] = ..., scheme_id: _Optional[str] = ...) -> None: ...
+
+class ReceivedSemantics(_message.Message):
+    __slots__ = ("has_contours", "contours", "lowres", "sketch", "motion_percent")
+    HAS_CONTOURS_FIELD_NUMBER: _ClassVar[int]
+    CONTOURS_FIELD_NUMBER: _ClassVar[int]
+    LOWRES_FIELD_NUMBER: _ClassVar[int]
+    SKETCH_FIELD_NUMBER: _ClassVar[int]
+    MOTION_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    has_contours: bool
+    contours: _containers.RepeatedCompositeFieldContainer[Contour]
+    lowres: Bitmap
+    sketch: Bitmap
+    motion_percent: float
+    def __init__(self, has_contours: _Optional[bool] = ..., contours: _Optional[_Iterable[_Union[Contour, _Mapping]]] = ..., lowres: _Optional[_Union[Bitmap, _Mapping]] = ..., sketch: _Optional[_Union[Bitmap, _Mapping]] = ..., motion_percent: _Optional[float] = ...) -> None: ...
+
+class Contour(_message.Message):
+    __slots__ = ("label", "xy_px", "hole")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    XY_PX_FIELD_NUMBER: _ClassVar[int]
+    HOLE_FIELD_NUMBER: _ClassVar[int]
+    label: int
+    xy_px: _containers.RepeatedScalarFieldContainer[int]
+    hole: bool
+    def __init__(self, label: _Optional[int] = ..., xy_px: _Optional[_Iterable[int]] = ..., hole: _Optional[bool] = ...) -> None: ...
+
+class Bitmap(_message.Message):
+    __slots__ = ("width_px", "height_px", "data")
+    WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    width_px: int
+    height_px: int
+    data: bytes
+    def __init__(self, width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class ChannelTelemetry(_message.Message):
     __slots__ = ("generation", "sequence", "snr_db_requested", "signal_energy", "noise_energy", "num_symbols", "block_lost", "process_ms")

@@ -72,7 +72,7 @@ class ModalityCount(_message.Message):
     def __init__(self, modality: _Optional[_Union[_link_pb2.Modality, str]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class FrameReport(_message.Message):
-    __slots__ = ("sequence", "pts_us", "generation", "symbols_by_modality", "payload_bits_by_modality", "information_bits", "feedback_bits", "receiver", "channel", "latency_ms", "psnr_db", "stages", "caption_sent", "frames_skipped_total", "cbr_target")
+    __slots__ = ("sequence", "pts_us", "generation", "symbols_by_modality", "payload_bits_by_modality", "information_bits", "feedback_bits", "receiver", "channel", "latency_ms", "psnr_db", "stages", "caption_sent", "frames_skipped_total", "cbr_target", "coarseness", "coarseness_detail")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PTS_US_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +88,8 @@ class FrameReport(_message.Message):
     CAPTION_SENT_FIELD_NUMBER: _ClassVar[int]
     FRAMES_SKIPPED_TOTAL_FIELD_NUMBER: _ClassVar[int]
     CBR_TARGET_FIELD_NUMBER: _ClassVar[int]
+    COARSENESS_FIELD_NUMBER: _ClassVar[int]
+    COARSENESS_DETAIL_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     pts_us: int
     generation: int
@@ -103,7 +105,9 @@ class FrameReport(_message.Message):
     caption_sent: str
     frames_skipped_total: int
     cbr_target: float
-    def __init__(self, sequence: _Optional[int] = ..., pts_us: _Optional[int] = ..., generation: _Optional[int] = ..., symbols_by_modality: _Optional[_Iterable[_Union[ModalityCount, _Mapping]]] = ..., payload_bits_by_modality: _Optional[_Iterable[_Union[ModalityCount, _Mapping]]] = ..., information_bits: _Optional[int] = ..., feedback_bits: _Optional[int] = ..., receiver: _Optional[_Union[_link_pb2.ReceiverTelemetry, _Mapping]] = ..., channel: _Optional[_Union[_link_pb2.ChannelTelemetry, _Mapping]] = ..., latency_ms: _Optional[float] = ..., psnr_db: _Optional[float] = ..., stages: _Optional[_Iterable[_Union[_link_pb2.StageDuration, _Mapping]]] = ..., caption_sent: _Optional[str] = ..., frames_skipped_total: _Optional[int] = ..., cbr_target: _Optional[float] = ...) -> None: ...
+    coarseness: int
+    coarseness_detail: str
+    def __init__(self, sequence: _Optional[int] = ..., pts_us: _Optional[int] = ..., generation: _Optional[int] = ..., symbols_by_modality: _Optional[_Iterable[_Union[ModalityCount, _Mapping]]] = ..., payload_bits_by_modality: _Optional[_Iterable[_Union[ModalityCount, _Mapping]]] = ..., information_bits: _Optional[int] = ..., feedback_bits: _Optional[int] = ..., receiver: _Optional[_Union[_link_pb2.ReceiverTelemetry, _Mapping]] = ..., channel: _Optional[_Union[_link_pb2.ChannelTelemetry, _Mapping]] = ..., latency_ms: _Optional[float] = ..., psnr_db: _Optional[float] = ..., stages: _Optional[_Iterable[_Union[_link_pb2.StageDuration, _Mapping]]] = ..., caption_sent: _Optional[str] = ..., frames_skipped_total: _Optional[int] = ..., cbr_target: _Optional[float] = ..., coarseness: _Optional[int] = ..., coarseness_detail: _Optional[str] = ...) -> None: ...
 
 class FramePair(_message.Message):
     __slots__ = ("sequence", "source_rgb", "received_rgb", "labels_sent", "labels_received")

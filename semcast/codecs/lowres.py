@@ -22,7 +22,7 @@ from semcast.codecs.lowres_picture import (
     shrink,
 )
 from semcast.codecs.lowres_search import plan_frame
-from semcast.codecs.range_payload import PayloadReader
+from semcast.codecs.range_payload import PayloadReader, PayloadWriter
 from semcast.errors import InputError
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "decode",
     "encode",
     "geometry_for",
+    "read",
     "shrink",
     "warm_up",
 ]
@@ -71,18 +72,25 @@ def geometry_for(video_width: int, video_height: int, bits_per_frame: float) -> 
 
 
 def encode(
-    frame_rgb: NDArray[np.uint8], reference: LowresState | None, budget_bits: int
+    frame_rgb: NDArray[np.uint8],
+    reference: LowresState | None,
+    budget_bits: int,
+    prefix: PayloadWriter | None = None,
 ) -> tuple[NDArray[np.uint8], LowresState]:
-    """Code a tiny frame into exactly `budget_bits`.
+    """Code a tiny frame into a payload of exactly `budget_bits`.
 
     `frame_rgb`: uint8 [h, w, 3], sides as in `LowresGeometry`. `reference`: a state the receiver
-    holds, or None. Returns the payload, uint8 [budget_bits] of 0 and 1, and the state that
-    `decode` will make of it with the same reference. Raises `InputError` for a budget under
-    `MIN_BUDGET_BITS`, a picture of another kind, or a reference of another size.
+    holds, or None. `prefix`: symbols of other codecs that the payload begins with (left as it is);
+    the frame takes the rest. Returns the whole payload, uint8 [budget_bits] of 0 and 1, and the
+    state that `read` (or, without a prefix, `decode`) will make of it with the same reference.
+    Raises `InputError` where less than `MIN_BUDGET_BITS` are left for the frame, for a picture of
+    another kind, or a reference of another size.
     """
-    if budget_bits < MIN_BUDGET_BITS:
+    writer = PayloadWriter() if prefix is None else prefix
+    room = budget_bits - writer.num_bits
+    if room < MIN_BUDGET_BITS:
         raise InputError(
-            f"a low-res frame needs at least {MIN_BUDGET_BITS} bits, not {budget_bits}; "
+            f"a low-res frame needs at least {MIN_BUDGET_BITS} bits, not {room}; "
             "raise the CBR or lower the frame rate"
         )
     if frame_rgb.ndim != 3 or frame_rgb.shape[2] != 3 or frame_rgb.dtype != np.uint8:
@@ -93,10 +101,11 @@ def encode(
             f"the reference is {reference.geometry}, the frame {geometry}; start without one"
         )
     target = planes_from_rgb(frame_rgb)
-    room = budget_bits
     while True:
         plan = plan_frame(target, reference, room)
-        bits = write_frame(plan, reference, geometry)
+        whole = writer.clone()
+        write_frame(whole, plan, reference, geometry)
+        bits = whole.finish()
         if len(bits) <= budget_bits:
             break
         room -= len(bits) - budget_bits
@@ -113,9 +122,16 @@ def decode(
     `bits`: uint8 [n] of 0 and 1. Any other bits give a wrong picture or `CorruptPayloadError`,
     in bounded time and memory.
     """
+    return read(PayloadReader(bits), reference, geometry)
+
+
+def read(
+    reader: PayloadReader, reference: LowresState | None, geometry: LowresGeometry
+) -> LowresState:
+    """`decode` for a payload whose earlier symbols (`encode`'s prefix) have been read already."""
     if reference is not None and reference.geometry != geometry:
         raise InputError(f"the reference is {reference.geometry}, the session {geometry}")
-    plan = read_frame(PayloadReader(bits), reference, geometry)
+    plan = read_frame(reader, reference, geometry)
     return reconstruct(plan, reference, geometry)
 
 

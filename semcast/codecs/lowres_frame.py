@@ -181,9 +181,11 @@ def reconstruct(
 
 
 def write_frame(
-    plan: FramePlan, reference: LowresState | None, geometry: LowresGeometry
-) -> NDArray[np.uint8]:
-    writer = PayloadWriter()
+    writer: PayloadWriter,
+    plan: FramePlan,
+    reference: LowresState | None,
+    geometry: LowresGeometry,
+) -> None:
     if reference is not None:
         writer.write(plan.prediction, _PREDICTION_MODEL)
     writer.write(plan.transform, _TRANSFORM_MODELS[plan.prediction])
@@ -208,7 +210,6 @@ def write_frame(
         plan.values,
         plan.counts,
     )
-    return writer.finish()
 
 
 def read_frame(

@@ -40,6 +40,17 @@ class PayloadWriter:
         """Append one symbol (0 <= symbol < size of the model's alphabet)."""
         self._encoder.encode(symbol, model)
 
+    def clone(self) -> "PayloadWriter":
+        """A writer that goes on from here by itself: symbols written to it leave this one be."""
+        copy = PayloadWriter()
+        copy._encoder = self._encoder.clone()
+        return copy
+
+    @property
+    def num_bits(self) -> int:
+        """Length of what `finish` would return now (0 before the first symbol)."""
+        return len(self.finish())
+
     def finish(self) -> NDArray[np.uint8]:
         """The shortest bit string (uint8 [n] of 0 and 1) that decodes, followed by zeros."""
         position, (lower, interval) = self._encoder.pos()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from semcast.codecs import lowres
 from semcast.codecs.errors import CorruptPayloadError
 from semcast.codecs.lowres import LowresGeometry, LowresState, decode, encode, geometry_for, shrink
+from semcast.codecs.range_payload import PayloadReader, PayloadWriter, categorical
 from semcast.errors import InputError
 
 GEOMETRY = LowresGeometry(32, 32)
@@ -143,6 +144,28 @@ def test_static_scene_converges_to_near_lossless() -> None:
     assert values[-1] > 42
     assert values[-1] > values[0] + 15
     assert all(b - a > -0.01 for a, b in itertools.pairwise(values)), values
+
+
+@pytest.mark.parametrize("num_symbols", [0, 3, 40])
+def test_a_frame_follows_symbols_of_other_codecs(num_symbols: int) -> None:
+    """The payload holds the prefix, then the frame, in exactly the budget; the prefix is kept."""
+    model = categorical([5, 2, 1])
+    symbols = [number * 7 % 3 for number in range(num_symbols)]
+    prefix = PayloadWriter()
+    for symbol in symbols:
+        prefix.write(symbol, model)
+    before = prefix.finish()
+    reference = None
+    for number in range(3):
+        payload, state = encode(_moving_picture(number), reference, 300, prefix)
+        assert payload.shape == (300,)
+        assert np.array_equal(prefix.finish(), before)
+        reader = PayloadReader(payload)
+        assert [reader.read(model) for _ in symbols] == symbols
+        assert lowres.read(reader, reference, GEOMETRY) == state
+        reference = state
+    with pytest.raises(InputError, match="at least"):
+        encode(_moving_picture(0), None, prefix.num_bits + lowres.MIN_BUDGET_BITS - 1, prefix)
 
 
 def test_a_lost_frame_costs_itself_only() -> None:

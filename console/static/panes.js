@@ -63,8 +63,17 @@ export class Pane {
     if (this.parts.outage) this.parts.outage.hidden = !outage;
   }
 
+  setSchemeInForce(text) {
+    setText(this.parts.inforce, text);
+  }
+
+  setShortage(text) {
+    setText(this.parts.shortage, text);
+  }
+
   clear() {
     this.thaw();
+    for (const part of [this.parts.inforce, this.parts.shortage]) if (part) setText(part, "");
     this.setBadge([]);
     this.setVeil("");
     this.setOutage(false);

@@ -1,10 +1,12 @@
 // The measurements over the last minute, drawn by plotly a few at a time so that a small machine
 // keeps its time for the video.
 
+import { SPAN_S, SymbolHistory, legendItems, stackTraces } from "./symbols.js";
+
 const PLOTLY = "/vendor/plotly.min.js";
 const HISTORY_S = 60;
 const SAMPLE_MS = 250;
-const DRAWN_PER_SAMPLE = 2; // of 8 plots: each is drawn once a second
+const DRAWN_PER_SAMPLE = 2; // of 9 plots: each is drawn about once a second
 const CONSTELLATION_POINTS = 384;
 
 const INK = "#9aa9b3";
@@ -12,13 +14,14 @@ const GRID = "#1c252b";
 const SOFT = "#6b7a85";
 const MAIN = "#5fd3b3";
 const BASELINE = "#e3a65a";
+const SWITCH = "#f2f5f7";
 
 const fixed = (digits) => (value) => value.toFixed(digits);
 const scientific = (value) => (value === 0 ? "0" : value.toPrecision(2));
 
 // series: [key of the sample, colour, dash, name]
 const CHARTS = [
-  { id: "snr", title: "SNR, dB", wide: true, range: [-7, 22], format: fixed(1), series: [
+  { id: "snr", title: "SNR, dB", shape: "wide", marked: true, range: [-7, 22], format: fixed(1), series: [
     ["main.snrRequested", SOFT, "dash", "requested"], ["main.snrMeasured", "#dfe6ea", "solid", "measured"], ["main.snrEstimated", MAIN, "solid", "estimated"]] },
   { id: "psnr", title: "PSNR, dB", format: fixed(1), series: [
     ["main.psnr", MAIN, "solid", "received"], ["baseline.psnr", BASELINE, "solid", "baseline"]] },
@@ -28,7 +31,7 @@ const CHARTS = [
     ["main.cbr", MAIN, "solid", "received"], ["baseline.cbr", BASELINE, "solid", "baseline"]] },
   { id: "bpp", title: "bpp", zero: true, format: scientific, series: [
     ["main.bpp", MAIN, "solid", "received"], ["baseline.bpp", BASELINE, "solid", "baseline"]] },
-  { id: "latency", title: "Latency, ms", zero: true, format: fixed(0), series: [
+  { id: "latency", title: "Latency, ms", shape: "roomy", zero: true, format: fixed(0), series: [
     ["main.latencyP50", MAIN, "solid", "median"], ["main.latencyP95", INK, "dot", "p95"]] },
   { id: "fps", title: "fps", zero: true, format: fixed(1), series: [
     ["main.fps", MAIN, "solid", "received"], ["baseline.fps", BASELINE, "solid", "baseline"]] },
@@ -40,13 +43,23 @@ const AXIS = { gridcolor: GRID, zeroline: false, fixedrange: true, tickfont: { s
 export class Plots {
   constructor(container) {
     this.container = container;
-    this.samples = [];
-    this.points = [];
-    this.kind = "";
     this.turn = 0;
     this.lastSampleAt = 0;
     this.ready = false;
-    this.charts = [this.#addCard("constellation", "Constellation", "tall"), ...CHARTS.map((chart) => this.#addCard(chart.id, chart.title, chart.wide ? "wide" : ""))];
+    this.clear();
+    this.constellation = this.#addCard("constellation", "Constellation", "tall");
+    this.symbols = this.#addCard("symbols", "Symbols per frame", "tall wide");
+    this.legend = document.createElement("ul");
+    this.legend.className = "legend";
+    this.symbols.chart.after(this.legend);
+    // Its legend takes a line more or less.
+    new ResizeObserver(() => this.ready && window.Plotly.Plots.resize(this.symbols.chart)).observe(this.symbols.chart);
+    this.charts = CHARTS.map((spec) => this.#addCard(spec.id, spec.title, spec.shape ?? ""));
+    this.drawers = [
+      () => this.#drawConstellation(),
+      (now) => this.#drawSymbols(now),
+      ...CHARTS.map((spec, index) => (now) => this.#drawChart(this.charts[index], spec, now)),
+    ];
     // 5 MB of script: fetched when the plots are first seen, after the video has started.
     new IntersectionObserver((entries, observer) => {
       if (!entries.some((entry) => entry.isIntersecting)) return;
@@ -60,6 +73,18 @@ export class Plots {
     this.samples = [];
     this.points = [];
     this.kind = "";
+    this.history = new SymbolHistory();
+    this.marks = []; // { at, label }
+  }
+
+  addFrame(frame, now) {
+    this.history.push(frame, now);
+  }
+
+  // A line at the newest frame in the plots of what it bears on.
+  mark(label, now) {
+    this.marks.push({ at: now, label });
+    this.history.mark(label);
   }
 
   addConstellation(points, kind) {
@@ -76,11 +101,11 @@ export class Plots {
     this.samples.push({ at: now, ...measures });
     const first = this.samples.findIndex(({ at }) => now - at <= HISTORY_S * 1000);
     this.samples.splice(0, first);
+    this.marks = this.marks.filter(({ at }) => now - at <= HISTORY_S * 1000);
     if (!this.ready || !this.visible || document.hidden) return;
     for (let count = 0; count < DRAWN_PER_SAMPLE; count += 1) {
-      this.turn = (this.turn + 1) % this.charts.length;
-      if (this.turn === 0) this.#drawConstellation();
-      else this.#drawChart(this.charts[this.turn], CHARTS[this.turn - 1], now);
+      this.turn = (this.turn + 1) % this.drawers.length;
+      this.drawers[this.turn](now);
     }
   }
 
@@ -112,18 +137,18 @@ export class Plots {
       hovermode: "x unified",
       hoverlabel: { bgcolor: "#0b0f12", bordercolor: "#324049", font: { size: 10 } },
     };
-    const time = { ...AXIS, range: [-HISTORY_S, 0], tickvals: [-40, -20], ticktext: ["−40 s", "−20 s"], hoverformat: ".0f" };
+    const time = timeAxis(HISTORY_S, [-40, -20]);
     CHARTS.forEach((spec, index) => {
       const traces = spec.series.map(([, color, dash, name]) => ({
         x: [], y: [], name, type: "scatter", mode: "lines", line: { color, width: 1.5, dash },
       }));
       const yaxis = { ...AXIS, nticks: 4, hoverformat: ".3~g", rangemode: spec.zero ? "tozero" : "normal" };
       if (spec.range) Object.assign(yaxis, { range: spec.range, autorange: false });
-      window.Plotly.newPlot(this.charts[index + 1].chart, traces, { ...base, xaxis: time, yaxis }, CONFIG);
+      window.Plotly.newPlot(this.charts[index].chart, traces, { ...base, xaxis: time, yaxis }, CONFIG);
     });
     const square = { ...AXIS, range: [-1.75, 1.75], dtick: 0.5, showticklabels: false, gridcolor: "#161d22" };
     window.Plotly.newPlot(
-      this.charts[0].chart,
+      this.constellation.chart,
       [
         { x: [], y: [], type: "scatter", mode: "markers", marker: { color: MAIN, size: 3, opacity: 0.55 }, hoverinfo: "skip" },
         { x: [], y: [], type: "scatter", mode: "markers", marker: { color: "#dfe6ea", size: 8, symbol: "cross-thin", line: { width: 1, color: "#dfe6ea" } }, hoverinfo: "skip" },
@@ -131,11 +156,14 @@ export class Plots {
       { ...base, hovermode: false, margin: { l: 8, r: 8, t: 6, b: 8 }, xaxis: square, yaxis: { ...square, scaleanchor: "x" } },
       CONFIG,
     );
+    const counts = { ...AXIS, nticks: 5, rangemode: "tozero", hoverformat: ",d" };
+    this.symbolLayout = { ...base, xaxis: timeAxis(SPAN_S, [-15, -10, -5]), yaxis: counts };
+    window.Plotly.newPlot(this.symbols.chart, [], this.symbolLayout, CONFIG);
     this.ready = true;
   }
 
   #drawConstellation() {
-    const { chart, figures } = this.charts[0];
+    const { chart, figures } = this.constellation;
     const ideal = idealPoints(this.kind);
     const columns = (points) => [points.map(([re]) => re), points.map(([, im]) => im)];
     const [x, y] = columns(this.points);
@@ -144,13 +172,23 @@ export class Plots {
     figures.textContent = KIND_NAMES[this.kind] ?? this.kind;
   }
 
+  #drawSymbols(now) {
+    const { chart, figures } = this.symbols;
+    const stack = this.history.stack(now);
+    window.Plotly.react(chart, stackTraces(stack), { ...this.symbolLayout, ...markLines(stack.marks, SPAN_S) }, CONFIG);
+    figures.textContent = stack.totals.at(-1)?.toLocaleString("en") ?? "";
+    this.legend.replaceChildren(...legendItems(stack));
+  }
+
   #drawChart({ chart, figures }, spec, now) {
     const x = this.samples.map(({ at }) => (at - now) / 1000);
     const columns = spec.series.map(([key]) => {
       const [leg, name] = key.split(".");
       return this.samples.map((sample) => sample[leg]?.[name] ?? null);
     });
-    window.Plotly.restyle(chart, { x: columns.map(() => x), y: columns });
+    const marks = this.marks.map(({ at, label }) => ({ seconds: (at - now) / 1000, label }));
+    const layout = spec.marked ? markLines(marks, HISTORY_S) : {};
+    window.Plotly.update(chart, { x: columns.map(() => x), y: columns }, layout);
     figures.replaceChildren(
       ...spec.series.flatMap(([, color, , name], index) => {
         const value = columns[index].at(-1);
@@ -163,6 +201,24 @@ export class Plots {
       }),
     );
   }
+}
+
+function timeAxis(spanS, ticks) {
+  const ticktext = ticks.map((seconds) => `−${-seconds} s`);
+  return { ...AXIS, range: [-spanS, 0], tickvals: ticks, ticktext, hoverformat: ".1f" };
+}
+
+// Dotted lines over the whole height, each with its label on the side where there is room, and a
+// little lower than the one before.
+function markLines(marks, spanS) {
+  const line = { color: SWITCH, width: 1, dash: "dot" };
+  const text = { font: { size: 9, color: SWITCH }, bgcolor: "rgba(7, 10, 12, 0.78)", borderpad: 1, showarrow: false, yanchor: "top" };
+  return {
+    shapes: marks.map(({ seconds: x }) => ({ type: "line", x0: x, x1: x, yref: "paper", y0: 0, y1: 1, line })),
+    annotations: marks.map(({ seconds: x, label }, index) => ({
+      ...text, x, yref: "paper", y: 1 - 0.13 * (index % 3), xanchor: x < -0.35 * spanS ? "left" : "right", text: label,
+    })),
+  };
 }
 
 const KIND_NAMES = { qpsk: "4-QAM", qam16: "16-QAM", qam64: "64-QAM", analogue: "analogue" };

@@ -27,7 +27,16 @@ from semcast.v1.transmitter_pb2_grpc import (
     add_TransmitterServiceServicer_to_server,
 )
 
-SCHEME_CBR = {"lowres": 0.004, "h264-ldpc": 0.008, "h265-ldpc": 0.008}
+SCHEME_CBR = {
+    "lowres": 0.004,
+    "contours-lowres": 0.004,
+    "contours,sketch": 0.004,
+    "auto": 0.004,
+    "h264-ldpc": 0.008,
+    "h265-ldpc": 0.008,
+}
+AUTO_THRESHOLD_DB = 2.0
+CAPTION = "A robot gripper picks up a red mug from a wooden table."
 ANSWER_SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=fake\r\nt=0 0\r\n"
 
 
@@ -39,6 +48,14 @@ class Pictures(Protocol):
     async def answer_webcam(self, offer_sdp: str) -> tuple[str, str]: ...
 
     async def close(self) -> None: ...
+
+
+class Film(Protocol):
+    """What is being sent: shows a frame to the viewers, and says what a receiver tells of it."""
+
+    def show(self, sequence: int, pts_us: int) -> None: ...
+
+    def semantics(self, sequence: int) -> link_pb2.ReceivedSemantics: ...
 
 
 @dataclass
@@ -66,6 +83,8 @@ class FakeTransmitter(TransmitterServiceServicer):
         self.largest_piece_bytes = 0
         self.uploads_broken_off = 0
         self.refuse_upload_after: int | None = None
+        self.film: Film | None = None
+        self.coarseness = (0, "")
         self._ids = itertools.count(1)
         self._pictures = pictures
         self._stopping: asyncio.Event | None = None
@@ -230,7 +249,7 @@ class FakeTransmitter(TransmitterServiceServicer):
                 height_px=256,
                 frames_per_second=16,
                 duration_s=8,
-                caption="A robot gripper picks up a red mug from a wooden table.",
+                caption=CAPTION,
             ),
             transmitter_pb2.Clip(
                 id="sample:falling-blocks",
@@ -284,6 +303,11 @@ class FakeTransmitter(TransmitterServiceServicer):
             for leg in ("main", "baseline") if session.spec.baseline_scheme else ("main",):
                 report = invented_report(session.spec, leg, sequence, generator)
                 report.generation = report.receiver.generation = session.generation
+                if leg == "main":
+                    report.coarseness, report.coarseness_detail = self.coarseness
+                if leg == "main" and self.film is not None:
+                    self.film.show(sequence, report.pts_us)
+                    add_semantics(report, session.spec, self.film.semantics(sequence))
                 self.publish(
                     session.spec.session_id,
                     transmitter_pb2.SessionEvent(leg=leg, frame=report),
@@ -345,7 +369,7 @@ def invented_report(
     """A plausible frame: `lowres` slopes with the SNR, the classical baseline has its cliff."""
     scheme = spec.scheme if leg == "main" else spec.baseline_scheme
     snr_db = spec.channel.snr_db
-    classical = scheme != "lowres"
+    classical = scheme.endswith("-ldpc")
     num_symbols = round(spec.cbr * 3 * spec.width_px * spec.height_px)
     num_symbols += round(generator.gauss(0, 0.03 * num_symbols))
     decoded = not classical or snr_db + generator.gauss(0, 0.6) > 5.0
@@ -391,6 +415,37 @@ def invented_report(
     channel.signal_energy = num_symbols * generator.gauss(1, 0.01)
     channel.noise_energy = num_symbols * 10 ** (-snr_db / 10) * generator.gauss(1, 0.02)
     return report
+
+
+def add_semantics(
+    report: transmitter_pb2.FrameReport, spec: SessionSpec, semantics: link_pb2.ReceivedSemantics
+) -> None:
+    """Makes an invented report one of the session's scheme: what it sends comes, and is counted."""
+    scheme = spec.scheme
+    if scheme == "auto":
+        scheme = "contours-lowres" if spec.channel.snr_db >= AUTO_THRESHOLD_DB else "lowres"
+    report.receiver.scheme_id = scheme
+    starts_segment = report.sequence % spec.segment_frames == 0
+    num_symbols = {"pilot": 16, "control": 12}
+    if "contours" in scheme:
+        report.receiver.semantics.has_contours = True
+        report.receiver.semantics.contours.extend(semantics.contours)
+        num_symbols["contours"] = 240 if starts_segment else 90 + report.sequence % 5 * 12
+        if starts_segment:
+            report.receiver.semantics.motion_percent = semantics.motion_percent
+            report.receiver.caption_received = spec.caption or CAPTION
+            num_symbols |= {"caption": 130, "motion": 9}
+    if "sketch" in scheme:
+        report.receiver.semantics.sketch.CopyFrom(semantics.sketch)
+        num_symbols["sketch"] = 160
+    if "lowres" in scheme:
+        report.receiver.semantics.lowres.CopyFrom(semantics.lowres)
+        num_all = round(spec.cbr * 3 * spec.width_px * spec.height_px)
+        num_symbols["lowres"] = num_all - sum(num_symbols.values())
+    del report.symbols_by_modality[:]
+    for name, count in num_symbols.items():
+        modality = link_pb2.Modality.Value(f"MODALITY_{name.upper()}")
+        report.symbols_by_modality.add(modality=modality, count=count)
 
 
 def _status(state: Any, detail: str = "") -> transmitter_pb2.SessionStatus:

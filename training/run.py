@@ -25,6 +25,8 @@ RECIPES = {
     "backbone": "training.recipes.backbone:BackboneRecipe",
     "djscc-rgb": "training.recipes.djscc:DjsccRgb",
     "djscc-sketch": "training.recipes.djscc:DjsccSketch",
+    "segmenter": "training.recipes.segmenter:Segmenter",
+    "sketch": "training.recipes.sketch:Sketch",
 }
 """Where each recipe is; imported when asked for."""
 

@@ -1,0 +1,164 @@
+"""Which objects are in a frame: the protocol of segmenters, and the one that ships.
+
+    frame -> small picture and its flow to the frame before -> network (`segmenter_network`)
+    -> masks of single objects (`masks_of`) -> labels kept over time (`tracking`) -> [H, W]
+
+Label 1 is the main object: the one that stands out, or moves against its surroundings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from semcast.errors import NotFoundError, UnavailableError
+from transmitter.extractors.object_motion import Grey, backward_flow, segmenter_planes
+from transmitter.extractors.tracking import Tracker
+from transmitter.extractors.working_size import working_size
+
+if TYPE_CHECKING:
+    from transmitter.extractors.segmenter_network import SegmenterNetwork
+
+_LIKELY = 0.5
+_LEAST_MAIN_AREA = 0.0015
+_LEAST_OTHER_AREA = 0.006
+"""Shares of the frame. A part that is not of the main object must be larger to count."""
+
+_MAX_MASKS = 15
+
+
+class Segmenter(Protocol):
+    """Finds the objects of a video, frame after frame."""
+
+    def reset(self) -> None:
+        """Forgets the past: another video begins."""
+
+    def segment(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Labels uint8 [H, W] of the next frame, RGB uint8 [H, W, 3].
+
+        0 is background; an object keeps its label, 1 to 15, while it is seen; 1 is the main one.
+        The same frames give the same labels, and no later frame is needed.
+        """
+
+
+class BundledSegmenter:
+    """The small network that ships with semcast: 1 M parameters, real time on one core."""
+
+    def __init__(self) -> None:
+        """Raises UnavailableError without torch, NotFoundError without the weight file."""
+        self._network = _bundled_network()
+        self._tracker = Tracker()
+        self._before: Grey | None = None
+
+    def reset(self) -> None:
+        """As in `Segmenter`."""
+        self._tracker.reset()
+        self._before = None
+
+    def segment(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """As in `Segmenter`. Frames may change size, which begins anew."""
+        small = cv2.resize(rgb, working_size(*rgb.shape[1::-1]), interpolation=cv2.INTER_AREA)
+        grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+        if self._before is not None and self._before.shape != grey.shape:
+            self.reset()
+        flow = None if self._before is None else backward_flow(grey, self._before)
+        planes = segmenter_planes(np.asarray(small, np.uint8), self._before, flow)
+        masks, scores = masks_of(self._probabilities(planes))
+        self._before = grey
+        return self._tracker.update(masks, scores, rgb, flow)
+
+    def _probabilities(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 [3, h, w]: main object, outline, any kind of object."""
+        import torch
+
+        from transmitter.extractors.segmenter_network import FIRST_KIND, MAIN, OUTLINE
+
+        with torch.inference_mode():
+            x = torch.from_numpy(planes[None]).contiguous(memory_format=torch.channels_last)
+            logits = self._network(x)[0]
+            nothing = logits[FIRST_KIND:].softmax(0)[0]
+            found = torch.stack([logits[MAIN].sigmoid(), logits[OUTLINE].sigmoid(), 1 - nothing])
+            return np.asarray(found.numpy(), np.float32)
+
+
+def masks_of(
+    probabilities: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Objects of one frame: soft masks float32 [n, h, w], and their scores [n], the best first.
+
+    probabilities: [3, h, w] of main object, outline, any kind of object. What is likely main and
+    what is only likely an object are cut apart, each along likely outlines; the pixels of outlines
+    go to the nearest part.
+    """
+    main, outline, kind = probabilities
+    is_main = main > _LIKELY
+    others = (kind > _LIKELY) & ~is_main
+    opened = cv2.morphologyEx(others.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    found: list[tuple[float, NDArray[np.float32], float]] = []
+    for region, strength, least in (
+        (is_main, main, _LEAST_MAIN_AREA),
+        (opened > 0, kind, _LEAST_OTHER_AREA),
+    ):
+        for part in _parts(region, outline, least * main.size):
+            mask = np.where(part, strength, np.float32(0))
+            score = float(main[part].mean())
+            found.append((score * float(part.sum()) ** 0.5, mask, score))
+    found.sort(key=lambda entry: -entry[0])
+    del found[_MAX_MASKS:]
+    masks = np.zeros((len(found), *main.shape), np.float32)
+    for k, (_, mask, _) in enumerate(found):
+        masks[k] = mask
+    return masks, np.array([score for _, _, score in found], np.float32)
+
+
+def _parts(
+    region: NDArray[np.bool_], outline: NDArray[np.float32], least_area: float
+) -> list[NDArray[np.bool_]]:
+    """A region cut along outlines, [h, w] each; parts that are too small go to their neighbours."""
+    if not region.any():
+        return []
+    cores = (region & (outline < _LIKELY)).astype(np.uint8)
+    _, places, stats, _ = cv2.connectedComponentsWithStats(cores, connectivity=4)
+    small = stats[:, cv2.CC_STAT_AREA] < max(8.0, 0.4 * least_area)
+    small[0] = False
+    cores[small[places]] = 0
+    if not cores.any():
+        cores = region.astype(np.uint8)
+    _, nearest = cv2.distanceTransformWithLabels(
+        1 - cores, cv2.DIST_L2, cv2.DIST_MASK_3, labelType=cv2.DIST_LABEL_CCOMP
+    )
+    parts = []
+    # A piece of the region without a core of its own must not join one across a gap.
+    _, pieces = cv2.connectedComponents(region.astype(np.uint8), connectivity=8)
+    for number in np.unique(nearest[region]):
+        part = region & (nearest == number)
+        own = np.unique(pieces[part & (cores > 0)])
+        part &= np.isin(pieces, own[own > 0])
+        if part.sum() >= least_area:
+            parts.append(part)
+    return parts
+
+
+def _bundled_network() -> SegmenterNetwork:
+    try:
+        from transmitter.extractors.segmenter_network import bundled_network
+    except ImportError as error:
+        raise UnavailableError(
+            f'The bundled segmenter needs the "models" extra of semcast ({error.name} is missing).'
+        ) from error
+    return bundled_network()
+
+
+SEGMENTERS: dict[str, Callable[[], Segmenter]] = {"bundled": BundledSegmenter}
+"""Segmenters by name; those of the hub are in `hub_segmenters`."""
+
+
+def open_segmenter(name: str) -> Segmenter:
+    """A new segmenter by name. Raises NotFoundError naming those there are."""
+    if name not in SEGMENTERS:
+        raise NotFoundError(f"No segmenter '{name}': choose one of {', '.join(SEGMENTERS)}.")
+    return SEGMENTERS[name]()

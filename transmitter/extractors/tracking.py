@@ -1,0 +1,347 @@
+"""Objects of frames to objects of a video: one label for one thing, and steady outlines.
+
+A track remembers its mask as a soft map, 0 to 1. At each frame the map is moved along the flow, the
+mask that fits it best is mixed in, and what exceeds a half is shown, with a little inertia at the
+border. So a mask that is missing or ragged for a frame changes little, and the outline of something
+that stands still stands still.
+
+    masks of a frame -> moved tracks claim them (overlap first, then colour and place)
+        two tracks under one mask: each keeps its part of it
+        a small piece within a track's map: joins it
+    -> tracks without a mask fade and end; masks without a track begin one, shown when seen again
+    -> label 1 is the main object; others take the lowest free label and keep it
+
+Only the past is looked at; the same frames and masks give the same labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from transmitter.extractors.object_motion import Flow, Grey, backward_flow, warp
+from transmitter.extractors.working_size import working_size
+
+MAX_OBJECTS = 15
+MAIN_LABEL = 1
+
+_COLOUR_BINS = 6
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """How much a track trusts what it was over what it is shown. Chosen on DAVIS's training half.
+
+    memory: weight of the moved map against a new mask. inertia: added to the map where the object
+    was, taken from it where it was not. least_overlap: IoU at which a mask is a track's.
+    births: frames a mask must be seen for its track to show. coasting: frames a track shows without
+    a mask. lifetime: frames without a mask that end it. promotion: how many times as salient as the
+    main object another must be, for `promotion_frames`, to become it.
+    least_area: smallest object, as a share of the frame.
+    """
+
+    memory: float = 0.5
+    inertia: float = 0.08
+    least_overlap: float = 0.2
+    births: int = 2
+    coasting: int = 3
+    lifetime: int = 8
+    promotion: float = 1.4
+    promotion_frames: int = 8
+    least_area: float = 0.0012
+    cut: float = 0.45
+
+
+@dataclass
+class _Track:
+    """One object. soft: float32 [h, w]; shown: bool [h, w], what was last shown of it."""
+
+    label: int
+    soft: NDArray[np.float32]
+    shown: NDArray[np.bool_]
+    colours: NDArray[np.float32]
+    salience: float
+    seen: int = 1
+    missed: int = 0
+    challenge: int = 0
+    visible: bool = False
+
+
+class Tracker:
+    """Labels of a video from masks of its frames."""
+
+    def __init__(self, settings: TrackerSettings | None = None) -> None:
+        self._settings = settings or TrackerSettings()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all objects: another video begins."""
+        self._tracks: list[_Track] = []
+        self._grey: Grey | None = None
+        self._frame_colours: NDArray[np.float32] | None = None
+
+    def update(
+        self,
+        masks: NDArray[np.bool_] | NDArray[np.float32],
+        scores: NDArray[np.floating] | Sequence[float],
+        rgb: NDArray[np.uint8],
+        flow: Flow | None = None,
+    ) -> NDArray[np.uint8]:
+        """Labels uint8 [H, W] of the next frame: 0 nothing, 1 the main object, 2 to 15 others.
+
+        masks: [n, h, w], of any size that shows the whole frame, bool or probabilities; they may
+        overlap. scores: how sure or how salient each is, 0 to 1. rgb: the frame, [H, W, 3].
+        flow: to the frame before, at `working_size`, where the caller knows it.
+        Raises ValueError where masks and scores differ in number.
+        """
+        if len(masks) != len(scores):
+            raise ValueError(f"{len(masks)} masks and {len(scores)} scores: give one for each")
+        height, width = rgb.shape[:2]
+        size = working_size(width, height)
+        small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+        grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+        soft = self._at_working_size(np.asarray(masks), size)
+        saliences = _saliences(soft, np.asarray(scores, np.float32))
+        codes = _colour_codes(small)
+        if self._is_cut(codes, grey):
+            self._tracks.clear()
+        elif self._tracks and self._grey is not None:
+            if flow is None:
+                flow = backward_flow(grey, self._grey)
+            self._move(flow)
+        first = not self._tracks
+        self._take(soft, saliences, codes, first)
+        self._grey = grey
+        self._rank()
+        return self._draw(width, height)
+
+    def _at_working_size(
+        self, masks: NDArray[np.generic], size: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """The masks that are large enough, float32 [n, h, w]; too small ones are empty."""
+        soft = np.zeros((len(masks), size[1], size[0]), np.float32)
+        for k, mask in enumerate(masks):
+            plane = mask.astype(np.float32)
+            if plane.shape != soft.shape[1:]:
+                plane = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+            if int((plane > 0.5).sum()) >= self._settings.least_area * plane.size:
+                soft[k] = plane
+        return soft
+
+    def _is_cut(self, codes: NDArray[np.intp], grey: Grey) -> bool:
+        """Whether another scene begins: other colours in each quarter of the frame, or no past."""
+        rows, columns = codes.shape
+        quarter = (np.arange(rows)[:, None] * 2 // rows) * 2 + np.arange(columns) * 2 // columns
+        bins = _COLOUR_BINS**3
+        counts = np.bincount((quarter * bins + codes).ravel(), minlength=4 * bins)
+        now = (counts / codes.size).astype(np.float32)
+        before, self._frame_colours = self._frame_colours, now
+        if before is None or self._grey is None or self._grey.shape != grey.shape:
+            return True
+        return float(0.5 * np.abs(now - before).sum()) > self._settings.cut
+
+    def _move(self, flow: Flow) -> None:
+        """Tracks' maps to where the flow says they are now."""
+        if not self._tracks:
+            return
+        for track in self._tracks:
+            both = np.stack([track.soft, track.shown.astype(np.float32)], axis=-1)
+            moved = np.asarray(warp(both, flow), np.float32)
+            track.soft, track.shown = moved[..., 0], moved[..., 1] > 0.5
+
+    def _take(
+        self,
+        masks: NDArray[np.float32],
+        saliences: NDArray[np.float32],
+        codes: NDArray[np.intp],
+        first: bool,
+    ) -> None:
+        """Gives masks to tracks, begins and ends tracks."""
+        settings = self._settings
+        found = masks > 0.5
+        areas = found.sum((1, 2))
+        colours = [_histogram(codes, plane) for plane in found]
+        owners = self._match(found, areas, colours)
+        evidence: dict[int, NDArray[np.float32]] = {}
+        salience_of: dict[int, float] = {}
+        for k, claimed in enumerate(owners):
+            if len(claimed) > 1:
+                parts = np.stack([self._tracks[t].soft for t in claimed]).argmax(0)
+            for place, t in enumerate(claimed):
+                part = masks[k] if len(claimed) == 1 else np.where(parts == place, masks[k], 0)
+                evidence[t] = np.maximum(evidence[t], part) if t in evidence else part
+                salience_of[t] = max(salience_of.get(t, 0.0), float(saliences[k]))
+        for t, track in enumerate(self._tracks):
+            if t not in evidence:
+                track.missed += 1
+                track.soft = track.soft * (0.95 if track.missed <= settings.coasting else 0.7)
+                track.salience *= 0.9
+                continue
+            track.soft = settings.memory * track.soft + (1 - settings.memory) * evidence[t]
+            track.colours = 0.8 * track.colours + 0.2 * _histogram(codes, evidence[t] > 0.5)
+            track.salience = 0.85 * track.salience + 0.15 * salience_of[t]
+            track.seen += 1
+            track.missed = 0
+        self._tracks = [
+            track
+            for track in self._tracks
+            if track.missed <= (settings.lifetime if track.visible else 1)
+            and float(track.soft.max()) > 0.3
+        ]
+        for k in np.argsort(-saliences, kind="stable"):
+            if areas[k] and not owners[k] and len(self._tracks) < MAX_OBJECTS:
+                track = _Track(0, masks[k].copy(), found[k].copy(), colours[k], float(saliences[k]))
+                self._tracks.append(track)
+        for track in self._tracks:
+            if not track.visible and (first or track.seen >= settings.births):
+                track.visible = True
+
+    def _match(
+        self,
+        found: NDArray[np.bool_],
+        areas: NDArray[np.intp],
+        colours: list[NDArray[np.float32]],
+    ) -> list[list[int]]:
+        """Which tracks each mask belongs to: none, one, or several that are under one mask."""
+        owners: list[list[int]] = [[] for _ in found]
+        if not self._tracks or not len(found):
+            return owners
+        maps = np.stack([track.soft > 0.5 for track in self._tracks])
+        flat = maps.reshape(len(maps), -1).astype(np.float32)
+        both = flat @ found.reshape(len(found), -1).astype(np.float32).T
+        own = flat.sum(1)[:, None]
+        overlap = both / np.maximum(own + areas - both, 1)
+        alike = np.array([[np.minimum(t.colours, c).sum() for c in colours] for t in self._tracks])
+        free_tracks, free_masks = set(range(len(maps))), {k for k in range(len(found)) if areas[k]}
+        scores, least = overlap + 0.2 * alike, self._settings.least_overlap
+        for place in np.argsort(-scores, axis=None, kind="stable"):
+            t, k = divmod(int(place), len(found))
+            if t in free_tracks and k in free_masks and overlap[t, k] >= least:
+                owners[k].append(t)
+                free_tracks.discard(t)
+                free_masks.discard(k)
+        for t in sorted(free_tracks):  # several tracks under one mask
+            k = int(both[t].argmax())
+            if owners[k] and own[t] and both[t, k] > 0.6 * own[t, 0] and self._tracks[t].visible:
+                owners[k].append(t)
+        for k in sorted(free_masks):  # a piece of a track that has another mask
+            t = int(both[:, k].argmax())
+            if t not in free_tracks and both[t, k] > 0.6 * areas[k] and areas[k] < 0.35 * own[t, 0]:
+                owners[k].append(t)
+        self._match_far(owners, found, alike, areas, maps)
+        return owners
+
+    def _match_far(
+        self,
+        owners: list[list[int]],
+        found: NDArray[np.bool_],
+        alike: NDArray[np.float32],
+        areas: NDArray[np.intp],
+        maps: NDArray[np.bool_],
+    ) -> None:
+        """Tracks that lost touch take a mask of their colours, of like size, not far away."""
+        taken = {t for claimed in owners for t in claimed}
+        reach = 0.2 * max(found.shape[1:])
+        for t, track in enumerate(self._tracks):
+            if t in taken or not maps[t].any():
+                continue
+            size, centre = maps[t].sum(), _centre(maps[t])
+            best, best_alike = -1, 0.6
+            for k, claimed in enumerate(owners):
+                if claimed or not areas[k] or not 0.5 < areas[k] / size < 2:
+                    continue
+                near = float(np.hypot(*(_centre(found[k]) - centre))) < reach
+                if near and alike[t, k] > best_alike:
+                    best, best_alike = k, float(alike[t, k])
+            if best >= 0:
+                owners[best].append(t)
+                track.soft = found[best].astype(np.float32)
+
+    def _rank(self) -> None:
+        """Labels: the most salient object is main until another clearly exceeds it."""
+        settings = self._settings
+        shown = [track for track in self._tracks if track.visible]
+        main = next((t for t in shown if t.label == MAIN_LABEL), None)
+        used = {track.label for track in shown}
+        for track in sorted(shown, key=lambda t: -t.salience):
+            if track.label:
+                continue
+            free = [n for n in range(1, MAX_OBJECTS + 1) if n not in used]
+            # A newcomer does not become main by coming: it waits as long as any challenger.
+            track.label = free[0] if main is None or free[0] != MAIN_LABEL else free[1]
+            used.add(track.label)
+            main = main or track
+        for track in shown:
+            ahead = main is not None and track.salience > settings.promotion * main.salience
+            track.challenge = track.challenge + 1 if ahead else 0
+            if main is not None and track.challenge >= settings.promotion_frames:
+                track.label, main.label = main.label, track.label
+                main, track.challenge = track, 0
+
+    def _draw(self, width: int, height: int) -> NDArray[np.uint8]:
+        """Labels at the frame's size; remembers what is shown."""
+        settings = self._settings
+        labels = np.zeros((height, width), np.uint8)
+        strongest = np.full((height, width), 0.5, np.float32)
+        for track in self._tracks:
+            if not track.visible or track.missed > settings.coasting:
+                track.shown = np.zeros_like(track.shown)
+                continue
+            level = track.soft + settings.inertia * (2 * track.shown.astype(np.float32) - 1)
+            track.shown = tidy(level > 0.5)
+            level = np.where(track.shown, np.maximum(level, 0.51), np.minimum(level, 0.49))
+            fine = cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR)
+            wins = fine > strongest
+            labels[wins] = track.label
+            strongest[wins] = fine[wins]
+        return labels
+
+
+def tidy(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask [h, w] without holes and specks that are small against it."""
+    area = int(mask.sum())
+    if not area:
+        return mask
+    least = max(10, area // 25)
+    out = mask
+    for value in (True, False):
+        plane = (out == value).astype(np.uint8)
+        count, parts, stats, _ = cv2.connectedComponentsWithStats(plane, connectivity=4)
+        if count <= 2:
+            continue
+        small = stats[:, cv2.CC_STAT_AREA] < least
+        small[0] = False
+        out = np.where(small[parts], not value, out)
+    return out
+
+
+def _saliences(masks: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What each mask is worth to a viewer: its score, its size, and how near the middle it is."""
+    rows, columns = masks.shape[1:]
+    y = np.linspace(-1, 1, rows, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, columns, dtype=np.float32)[None]
+    middle = np.exp(-0.7 * (x**2 + y**2)).astype(np.float32)
+    weighted = (masks * middle).sum((1, 2)) / (rows * columns)
+    return np.asarray(scores * np.sqrt(weighted), np.float32)
+
+
+def _colour_codes(rgb: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """One of 6 x 6 x 6 colours for each pixel, [h, w]."""
+    levels = rgb.astype(np.intp) * _COLOUR_BINS // 256
+    codes: NDArray[np.intp] = (levels[..., 0] * _COLOUR_BINS + levels[..., 1]) * _COLOUR_BINS
+    return codes + levels[..., 2]
+
+
+def _histogram(codes: NDArray[np.intp], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Shares of colours under a mask, in all 1; zeros under an empty one."""
+    counts = np.bincount(codes[mask], minlength=_COLOUR_BINS**3).astype(np.float32)
+    return counts / max(1.0, float(counts.sum()))
+
+
+def _centre(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    rows, columns = np.nonzero(mask)
+    return np.array([columns.mean(), rows.mean()])

@@ -1,7 +1,8 @@
 // The settings of a session. The common ones have their place in the page; the others are drawn
 // from the JSON schema of a session.
 
-const PLACED = ["clip", "scheme", "baseline_scheme", "snr_db", "channel", "cbr", "fps", "width", "height"];
+const PLACED = ["clip", "caption", "scheme", "baseline_scheme", "snr_db", "channel", "cbr", "fps", "width", "height"];
+const LISTED = "listed"; // the choice in the scheme's menu that asks for a list of modalities
 const BURST_ONLY = ["burst_frames_mean", "gap_frames_mean"];
 const FRAME_RATES = [2, 4, 8, 12, 16, 24, 30];
 const SIZES = [[128, 128], [192, 192], [256, 256], [384, 384], [512, 512], [320, 180], [640, 360]];
@@ -16,12 +17,19 @@ export class Controls {
     this.drawn = new Map(); // field name -> its control in "More"
     this.clips = [];
     this.held = new Map(); // field name -> changes of it that are under way
-    for (const name of ["clip", "scheme", "baseline_scheme"]) {
-      $(name).addEventListener("change", () => {
-        this.#refresh();
-        onChange({ [name]: $(name).value });
-      });
-    }
+    // A caption goes with its clip.
+    $("clip").addEventListener("change", () => this.chooseClip($("clip").value));
+    $("caption").addEventListener("change", () => onChange({ caption: $("caption").value.trim() }));
+    $("caption").addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault();
+      $("caption").blur();
+    });
+    $("scheme").addEventListener("change", () => this.#schemeChosen());
+    $("modalities").addEventListener("change", () => {
+      if (this.#scheme()) onChange({ scheme: this.#scheme() });
+    });
+    $("baseline_scheme").addEventListener("change", () => onChange({ baseline_scheme: $("baseline_scheme").value }));
     $("fps").addEventListener("change", () => onChange({ fps: Number($("fps").value) }));
     $("size").addEventListener("change", () => onChange(this.#size()));
     $("cbr-slider").addEventListener("input", () => ($("cbr").value = cbrText(10 ** $("cbr-slider").valueAsNumber)));
@@ -36,7 +44,9 @@ export class Controls {
   draw(options) {
     this.options = options;
     const schema = options.session_schema.properties;
-    fill($("scheme"), options.schemes.map(({ id, title }) => [id, title]));
+    fill($("scheme"), [...options.schemes.map(({ id, title }) => [id, title]), [LISTED, "A list of modalities…"]]);
+    $("modalities").maxLength = schema.scheme.maxLength;
+    $("caption").maxLength = schema.caption.maxLength;
     const baselines = options.schemes.filter((scheme) => scheme.baseline);
     fill($("baseline_scheme"), [...baselines.map(({ id, title }) => [id, title]), ["", "none"]]);
     fill($("fps"), FRAME_RATES.map((fps) => [fps, `${fps} fps`]));
@@ -71,9 +81,11 @@ export class Controls {
   // Shows what a session has. A field that is being typed in is left alone.
   show(session) {
     const isFree = (name, control) => !this.held.get(name) && (control.tagName === "SELECT" || control !== document.activeElement);
-    for (const name of ["clip", "scheme", "baseline_scheme", "fps"]) {
+    for (const name of ["clip", "baseline_scheme", "fps"]) {
       if (isFree(name, $(name))) choose($(name), session[name]);
     }
+    if (isFree("scheme", $("modalities"))) this.#showScheme(session.scheme);
+    if (isFree("caption", $("caption"))) $("caption").value = session.caption ?? "";
     if (isFree("width", $("size"))) choose($("size"), `${session.width}x${session.height}`, `${session.width} × ${session.height}`);
     for (const radio of $("channel").querySelectorAll("input")) {
       if (!this.held.get("channel")) radio.checked = radio.value === session.channel;
@@ -92,7 +104,8 @@ export class Controls {
   values() {
     const fields = {
       clip: $("clip").value,
-      scheme: $("scheme").value,
+      caption: $("caption").value.trim(),
+      scheme: this.#scheme(),
       baseline_scheme: $("baseline_scheme").value,
       channel: $("channel").querySelector(":checked").value,
       cbr: this.#cbr(),
@@ -105,8 +118,9 @@ export class Controls {
 
   chooseClip(id) {
     $("clip").value = id;
+    $("caption").value = "";
     this.#refresh();
-    this.onChange({ clip: id });
+    this.onChange({ clip: id, caption: "" });
   }
 
   schemeTitle(id) {
@@ -160,6 +174,27 @@ export class Controls {
     return wrap;
   }
 
+  #showScheme(scheme) {
+    const isKnown = this.options.schemes.some(({ id }) => id === scheme);
+    if (!isKnown) $("modalities").value = scheme;
+    $("scheme").value = isKnown ? scheme : LISTED;
+    $("modalities").hidden = isKnown;
+  }
+
+  // An id, or a comma list of modalities.
+  #scheme() {
+    return $("scheme").value === LISTED ? $("modalities").value.trim() : $("scheme").value;
+  }
+
+  #schemeChosen() {
+    const isList = $("scheme").value === LISTED;
+    $("modalities").hidden = !isList;
+    $("modalities").value = "";
+    this.#refresh();
+    if (isList) $("modalities").focus();
+    else this.onChange({ scheme: $("scheme").value });
+  }
+
   #size() {
     const [width, height] = $("size").value.split("x").map(Number);
     return { width, height };
@@ -178,7 +213,9 @@ export class Controls {
   // What follows from other controls.
   #refresh() {
     const clip = this.clips.find(({ id }) => id === $("clip").value);
-    $("clip-hint").textContent = $("clip-hint").title = clip ? clipHint(clip) : "";
+    $("clip-hint").textContent = clip ? clipHint(clip) : "";
+    $("caption").placeholder = clip?.caption || "none";
+    $("caption").title = clip?.caption ?? "";
     const scheme = this.options?.schemes.find(({ id }) => id === $("scheme").value);
     $("cbr").placeholder = scheme ? cbrText(scheme.default_cbr) : "";
     $("cbr-slider").value = String(Math.log10(this.#cbr() ?? scheme?.default_cbr ?? 0.01));
@@ -191,9 +228,9 @@ export class Controls {
   }
 }
 
-function clipHint({ caption, width, height, duration_s: seconds }) {
+function clipHint({ width, height, duration_s: seconds }) {
   const facts = [width ? `${width} × ${height}` : "", seconds ? `${Math.round(seconds)} s` : ""];
-  return caption || facts.filter(Boolean).join(", ");
+  return facts.filter(Boolean).join(", ");
 }
 
 function fill(select, choices) {

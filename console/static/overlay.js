@@ -5,6 +5,7 @@ import { MODALITIES, objectPen } from "./modalities.js";
 
 const DARK = "rgb(4 6 8 / 82%)";
 const FILL_ALPHA = 0.14;
+const OLD_ALPHA = 0.4;
 
 // Where a picture of this aspect lies in a box, as CSS's object-fit: contain puts it.
 export function containedBox(boxWidth, boxHeight, width, height) {
@@ -14,8 +15,8 @@ export function containedBox(boxWidth, boxHeight, width, height) {
 }
 
 // contours: [{ label, hole, xy_px }], vertices at the middle of pixels of the video frame.
-// box: of containedBox, in canvas pixels; lineWidth in canvas pixels.
-export function drawContours(context, contours, box, lineWidth) {
+// box: of containedBox, in canvas pixels; lineWidth in canvas pixels; isOld: dimmed.
+export function drawContours(context, contours, box, lineWidth, isOld) {
   const paths = new Map();
   for (const { label, xy_px: xy } of contours) {
     const path = paths.get(label) ?? new Path2D();
@@ -36,7 +37,7 @@ export function drawContours(context, contours, box, lineWidth) {
     context.fillStyle = objectPen(label).color;
     // Holes are outlines inside outlines, so they stay empty.
     context.fill(path, "evenodd");
-    context.globalAlpha = 1;
+    context.globalAlpha = isOld ? OLD_ALPHA : 1;
     context.lineWidth = lineWidth * 2.1;
     context.strokeStyle = DARK;
     context.stroke(path);

@@ -174,6 +174,8 @@ export class Plots {
 
   #drawSymbols(now) {
     const { chart, figures } = this.symbols;
+    // Hold still for whoever points at a frame. (A finger's tap is no hover.)
+    if (chart.matches(":hover") && matchMedia("(hover: hover)").matches) return;
     const stack = this.history.stack(now);
     window.Plotly.react(chart, stackTraces(stack), { ...this.symbolLayout, ...markLines(stack.marks, SPAN_S) }, CONFIG);
     figures.textContent = stack.totals.at(-1)?.toLocaleString("en") ?? "";
@@ -205,7 +207,7 @@ export class Plots {
 
 function timeAxis(spanS, ticks) {
   const ticktext = ticks.map((seconds) => `−${-seconds} s`);
-  return { ...AXIS, range: [-spanS, 0], tickvals: ticks, ticktext, hoverformat: ".1f" };
+  return { ...AXIS, range: [-spanS, 0], tickvals: ticks, ticktext, unifiedhovertitle: { text: "%{x:.1f} s" } };
 }
 
 // Dotted lines over the whole height, each with its label on the side where there is room, and a

@@ -1,5 +1,6 @@
 // What was received, over the received picture: outlines and strokes on a canvas, the caption as a
-// subtitle, the low-res frame as a tile, the motion as a figure. Each stays until its next comes.
+// subtitle, the low-res frame as a tile, the motion as a figure. Each stays until its next comes,
+// outlines dimmed; a scheme that another one replaces takes all but its caption with it.
 
 import { FrameSync } from "./framesync.js";
 import { Layers } from "./layers.js";
@@ -7,7 +8,8 @@ import { containedBox, drawContours, drawSketch, drawTile, readSketch } from "./
 import { setText } from "./panes.js";
 
 const KINDS = ["contours", "sketch", "caption", "lowres", "motion"];
-const LINE_PX = 2;
+const LINE_PX = 2; // of an outline, in a pane; wider in an enlarged one
+const PANE_PX = 340;
 
 export class ReceivedView {
   // pane: of the received picture; fieldset: where the toggles go.
@@ -22,8 +24,9 @@ export class ReceivedView {
     this.sync = new FrameSync(pane.video, (news) => this.#show(news));
     this.size = { width: 1, height: 1 };
     this.generation = null;
+    this.scheme = "";
     this.shown = {};
-    new ResizeObserver((entries) => this.#resize(entries.at(-1))).observe(this.canvas);
+    new ResizeObserver((entries) => this.#resize(entries.at(-1).contentRect)).observe(this.canvas);
     pane.video.addEventListener("resize", () => this.#draw());
   }
 
@@ -36,6 +39,7 @@ export class ReceivedView {
 
   clear() {
     this.generation = null;
+    this.scheme = "";
     this.shown = {};
     this.sync.clear();
     this.layers.clear();
@@ -47,8 +51,8 @@ export class ReceivedView {
       this.clear();
       this.generation = frame.generation;
     }
-    const { semantics = {}, caption_received: caption } = frame.receiver ?? {};
-    const news = { generation: frame.generation };
+    const { semantics = {}, caption_received: caption, scheme_id: scheme } = frame.receiver ?? {};
+    const news = { generation: frame.generation, scheme };
     if (semantics.contours) news.contours = semantics.contours;
     if (semantics.lowres) news.lowres = semantics.lowres;
     if (semantics.motion_percent !== undefined) news.motion = semantics.motion_percent;
@@ -64,19 +68,20 @@ export class ReceivedView {
     this.sync.push(frame.pts_us / 1000, news, now);
   }
 
-  #show({ generation, ...news }) {
+  #show({ generation, scheme, ...news }) {
     if (generation !== this.generation) return;
+    if (scheme !== this.scheme) this.shown = { caption: this.shown.caption };
+    this.scheme = scheme;
     Object.assign(this.shown, news);
+    this.shown.isOld = !news.contours;
     if (news.lowres) drawTile(this.tile, news.lowres);
     this.#draw();
   }
 
-  #resize(entry) {
-    // The exact size in device pixels, where the browser tells it: no blur at odd zoom levels.
-    const [exact] = entry.devicePixelContentBoxSize ?? [];
+  #resize({ width, height }) {
     const ratio = window.devicePixelRatio || 1;
-    this.canvas.width = exact?.inlineSize ?? Math.round(entry.contentRect.width * ratio);
-    this.canvas.height = exact?.blockSize ?? Math.round(entry.contentRect.height * ratio);
+    this.canvas.width = Math.round(width * ratio);
+    this.canvas.height = Math.round(height * ratio);
     this.#draw();
   }
 
@@ -96,8 +101,9 @@ export class ReceivedView {
     context.clearRect(0, 0, width, height);
     if (!width || !height) return;
     const box = containedBox(width, height, this.size.width, this.size.height);
-    const lineWidth = LINE_PX * (window.devicePixelRatio || 1);
+    const ratio = window.devicePixelRatio || 1;
+    const lineWidth = LINE_PX * Math.max(ratio, box.width / PANE_PX / 1.5);
     if (sketch) drawSketch(context, sketch, box, lineWidth);
-    if (contours) drawContours(context, contours, box, lineWidth);
+    if (contours) drawContours(context, contours, box, lineWidth, this.shown.isOld);
   }
 }

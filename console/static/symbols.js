@@ -4,6 +4,7 @@ import { MODALITIES } from "./modalities.js";
 
 export const SPAN_S = 20;
 const RESYNC_MS = 1000;
+const DRIFT_MS = 4; // a frame: a source may run a little slower than its pts
 
 export class SymbolHistory {
   constructor() {
@@ -20,7 +21,7 @@ export class SymbolHistory {
       this.clock = { offsetMs, generation: frame.generation };
     }
     // The promptest frame tells best.
-    this.clock.offsetMs = Math.min(this.clock.offsetMs, offsetMs);
+    this.clock.offsetMs = Math.min(this.clock.offsetMs + DRIFT_MS, offsetMs);
     this.frames.push({ ptsMs, clock: this.clock, counts: frame.symbols_by_modality, mark: "" });
     const first = this.frames.findIndex((entry) => now - timeOf(entry) <= SPAN_S * 1000);
     this.frames.splice(0, first === -1 ? this.frames.length : first);

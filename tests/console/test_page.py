@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from pathlib import Path
 
-import httpx
 import pytest
-from console_bench import console_on_socket, fakes, free_port, until
+from console_bench import console_on_socket, free_port, until
 from fake_pictures import MovingPictures
 from fake_services import FakeReceiver, FakeTransmitter, serving
+from page_visit import CHROMIUM, FLAGS, Visit, visit
 from playwright.async_api import Page, async_playwright, expect
 
 from console.settings import ConsoleSettings
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
 ]
 # How much the pane's picture differs from what it was 600 ms ago: mean over all channels, 0..255.
 MOTION = """
@@ -52,48 +35,6 @@ async (video) => {
   return after.reduce((sum, value, at) => sum + Math.abs(value - before[at]), 0) / after.length;
 }
 """
-
-
-@dataclass
-class Visit:
-    """A page of a console, and what is behind it."""
-
-    page: Page
-    url: str
-    api: httpx.AsyncClient
-    transmitter: FakeTransmitter
-    receiver: FakeReceiver
-    received: MovingPictures
-    sent: MovingPictures
-    settings: ConsoleSettings
-    complaints: list[str]
-
-
-@asynccontextmanager
-async def visit(width: int = 1280, height: int = 800, script: str = "") -> AsyncIterator[Visit]:
-    sent, received = MovingPictures(), MovingPictures()
-    async with AsyncExitStack() as stack:
-        transmitter, receiver, addresses = await stack.enter_async_context(fakes(sent, received))
-        settings = ConsoleSettings(port=free_port(), max_upload_mb=1, **addresses)
-        api = await stack.enter_async_context(console_on_socket(settings))
-        playwright = await stack.enter_async_context(async_playwright())
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        stack.push_async_callback(browser.close)
-        context = await browser.new_context(viewport={"width": width, "height": height})
-        page = await context.new_page()
-        complaints: list[str] = []
-        page.on(
-            "console",
-            lambda message: complaints.append(message.text) if message.type == "error" else None,
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        if script:
-            await page.add_init_script(script)
-        url = f"http://localhost:{settings.port}/"
-        await page.goto(url)
-        yield Visit(
-            page, url, api, transmitter, receiver, received, sent, settings, complaints
-        )  # fmt: skip
 
 
 async def moves(page: Page, test_id: str) -> bool:

@@ -9,6 +9,7 @@ Bit order: the first bit of the payload is the most significant bit of the first
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import constriction
@@ -18,11 +19,16 @@ from numpy.typing import NDArray
 from semcast.codecs.errors import CorruptPayloadError
 
 Categorical: TypeAlias = constriction.stream.model.Categorical
+_ANY_CATEGORICAL = Categorical(perfect=False)
 _RangeDecoder = constriction.stream.queue.RangeDecoder
 _RangeEncoder = constriction.stream.queue.RangeEncoder
 
 _WORD = 32
 _STATE = 64
+
+BINARY_TOTAL = 2**24 - 2
+"""Frequencies of 0 and 1 in `write_binary` add up to this. The coder's own total is 2**24, of which
+it gives one to each symbol itself: so these are exact."""
 
 
 def categorical(frequencies: Sequence[int] | NDArray[np.int64]) -> Categorical:
@@ -39,6 +45,10 @@ class PayloadWriter:
     def write(self, symbol: int, model: Categorical) -> None:
         """Append one symbol (0 <= symbol < size of the model's alphabet)."""
         self._encoder.encode(symbol, model)
+
+    def write_binary(self, symbols: NDArray[np.uint8], ones: NDArray[np.int64]) -> None:
+        """Append symbols 0 or 1, each with its own frequency of 1 (0 to BINARY_TOTAL)."""
+        self._encoder.encode(symbols.astype(np.int32), _ANY_CATEGORICAL, _binary_models(ones))
 
     def clone(self) -> "PayloadWriter":
         """A writer that goes on from here by itself: symbols written to it leave this one be."""
@@ -71,6 +81,25 @@ class PayloadWriter:
         return np.frombuffer(text.encode(), dtype=np.uint8) - ord("0")
 
 
+def _binary_models(ones: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Frequencies [n, 2] of 0 and 1."""
+    return np.stack([BINARY_TOTAL - ones, ones], axis=1).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class CoderPosition:
+    """Where in a payload a range decoder stands, for a codec that decodes by itself from there.
+
+    words: uint32 [n], the payload; zeros follow. next_word: of the two that are under the coder's
+    eyes, the first. lower, interval: the coder's 64-bit state.
+    """
+
+    words: NDArray[np.uint32]
+    next_word: int
+    lower: int
+    interval: int
+
+
 class PayloadReader:
     """Decodes what `PayloadWriter` wrote, from a payload of any length."""
 
@@ -78,11 +107,41 @@ class PayloadReader:
         """`bits`: uint8 [n] of 0 and 1."""
         packed = np.packbits(bits)
         packed = np.pad(packed, (0, -len(packed) % (_WORD // 8)))
-        self._decoder = _RangeDecoder(packed.view(">u4").astype(np.uint32))
+        self._words = packed.view(">u4").astype(np.uint32)
+        self._decoder = _RangeDecoder(self._words)
+        # What an encoder would have done so far tells where the decoder stands; brought up to
+        # date only when somebody asks.
+        self._shadow = _RangeEncoder()
+        self._not_in_shadow: list[tuple[int, Categorical]] = []
 
     def read(self, model: Categorical) -> int:
         """The next symbol. Raises `CorruptPayloadError` where the bits fit no symbol."""
         try:
-            return int(self._decoder.decode(model))
+            symbol = int(self._decoder.decode(model))
         except AssertionError as error:  # constriction's word for "invalid compressed data"
             raise CorruptPayloadError("the payload is no output of this range coder") from error
+        self._not_in_shadow.append((symbol, model))
+        return symbol
+
+    def position(self) -> CoderPosition:
+        """Where the next symbol begins."""
+        for symbol, model in self._not_in_shadow:
+            self._shadow.encode(symbol, model)
+        self._not_in_shadow.clear()
+        next_word, (lower, interval) = self._shadow.pos()
+        return CoderPosition(self._words, next_word, lower, interval)
+
+    def skip_binary(self, symbols: NDArray[np.uint8], ones: NDArray[np.int64]) -> None:
+        """Go on behind symbols of `write_binary` that were decoded from `position`.
+
+        Raises `CorruptPayloadError` where the payload holds others.
+        """
+        models = _binary_models(ones)
+        try:
+            found = self._decoder.decode(_ANY_CATEGORICAL, models)
+        except AssertionError as error:
+            raise CorruptPayloadError("the payload is no output of this range coder") from error
+        if not np.array_equal(found, symbols):
+            raise CorruptPayloadError("the payload holds other symbols than were decoded")
+        self.position()
+        self._shadow.encode(symbols.astype(np.int32), _ANY_CATEGORICAL, models)

@@ -41,8 +41,8 @@ class NamedModel:
     packages: tuple[str, ...] = ()
 
 
-_NVIDIA = "NVIDIA Source Code License: non-commercial"
-_QWEN = "Qwen Research: non-commercial"
+_NVIDIA = "non-commercial (NVIDIA Source Code License)"
+_QWEN = "non-commercial (Qwen Research)"
 
 # Lightest first within a use. There was no hub access when these were written: each commit was
 # taken from several independent public projects that pin it for this repository and name its
@@ -113,7 +113,7 @@ HUB_MODELS: dict[str, NamedModel] = {
             use=HubUse.SEGMENTER,
             repository="facebook/mask2former-swin-tiny-coco-instance",
             revision="22c4a2f15dc88149b8b8d9f4d42c54431fbd66f6",
-            licence="'other' on its card; code MIT",
+            licence='"other" on its card (code: MIT)',
             megabytes=190,
         ),
     )
@@ -131,7 +131,9 @@ def find_hub_model(name: str, use: HubUse | None = None) -> NamedModel:
     names = [model.name for model in HUB_MODELS.values() if use in (None, model.use)]
     if name not in names:
         what = use.value if use else "model on the hub"
-        raise NotFoundError(f"No {what} '{name[:80]}': choose one of {', '.join(names)}.")
+        raise NotFoundError(
+            f"No {what} '{name[:80]}': choose one of {', '.join(names)} ('semcast models')."
+        )
     return HUB_MODELS[name]
 
 

@@ -1,18 +1,19 @@
-"""`semcast models`: what is bundled, what the hub offers."""
+"""`semcast models`: what is bundled, what the hub offers; `semcast models pull NAME`."""
 
 from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
 
-from semcast.errors import NotFoundError
+from semcast.errors import InputError
 from semcast.generators import GENERATORS
+from semcast.hub import HUB_MODELS, NamedModel, find_hub_model, is_installed, missing_packages, pull
 from semcast.metrics.weights import MetricUnavailableError, MetricWeights
 from semcast.weights import bundled_weights
 
 
 def list_models() -> None:
-    """Prints the generators of this version, its weight files, and what metrics look for."""
+    """Prints generators, weight files, what metrics look for, and what the hub offers."""
     files = {file.name: file for file in bundled_weights()}
     generators = Table(title="Generators", title_justify="left")
     generators.add_column("name")
@@ -43,6 +44,32 @@ def list_models() -> None:
     else:
         console.print("No weights are bundled.")
     console.print(metrics)
+    console.print(_hub_table())
+    console.print("Fetch one with 'semcast models pull NAME'; mind its licence.")
+
+
+def _hub_table() -> Table:
+    hub = Table(title="On the hub", title_justify="left")
+    for column in ("name", "what for", "size"):
+        hub.add_column(column, no_wrap=True)
+    for column in ("state", "licence", "repository @ commit"):
+        hub.add_column(column, overflow="fold")
+    for model in HUB_MODELS.values():
+        hub.add_row(
+            model.name,
+            model.use.value,
+            f"{model.megabytes} MB",
+            _hub_state(model),
+            model.licence,
+            f"{model.repository} @ {model.revision[:7]}",
+        )
+    return hub
+
+
+def _hub_state(model: NamedModel) -> str:
+    if missing := missing_packages(model):
+        return f"needs {', '.join(missing)}"
+    return "here" if is_installed(model) else "to pull"
 
 
 def _squeezenet_state() -> str:
@@ -53,8 +80,17 @@ def _squeezenet_state() -> str:
 
 
 def pull_model(name: str) -> None:
-    """Raises NotFoundError: this version has no generator that lives on the hub."""
-    raise NotFoundError(
-        f"No model '{name}' to pull: this version offers no generator on the hub; "
-        "'semcast models' lists what is bundled."
-    )
+    """Fetches a model of the hub at its pinned revision and says where it lies.
+
+    Raises InputError without a name, NotFoundError for an unknown one, UnavailableError where the
+    hub cannot be reached.
+    """
+    if not name:
+        raise InputError(f"Which model? 'semcast models pull NAME', of {', '.join(HUB_MODELS)}.")
+    model = find_hub_model(name)
+    console = Console(soft_wrap=True)
+    console.print(f"{model.name}: {model.megabytes} MB, licence {model.licence}")
+    folder = pull(model)
+    console.print(f"{model.name} is in {folder}")
+    if missing := missing_packages(model):
+        console.print(f"To load it, install {', '.join(missing)} as well.")

@@ -20,6 +20,7 @@ from transmitter.extractors.hub_segmenters import (
     SegformerMasks,
     load_hub_segmenter,
 )
+from transmitter.extractors.segmenter import SEGMENTERS
 
 WIDTH, HEIGHT = 96, 64
 
@@ -138,6 +139,7 @@ def test_a_pulled_segmenter_is_loaded_by_name(tmp_path: Path) -> None:
 
 def test_every_segmenter_of_the_table_can_be_asked_for(tmp_path: Path) -> None:
     names = [model.name for model in HUB_MODELS.values() if model.use is HubUse.SEGMENTER]
+    assert set(names) <= set(SEGMENTERS)
     for name in names:
         with pytest.raises(UnavailableError, match=f"semcast models pull {name}"):
             load_hub_segmenter(name, tmp_path)

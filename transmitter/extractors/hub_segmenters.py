@@ -126,11 +126,12 @@ class Sam2Masks:
         return whole_things(masks.reshape(-1, *masks.shape[2:]), _array(output.iou_scores).ravel())
 
 
-_NETWORKS: dict[str, type[SegformerMasks] | type[Mask2FormerMasks] | type[Sam2Masks]] = {
+HUB_SEGMENTERS: dict[str, type[SegformerMasks] | type[Mask2FormerMasks] | type[Sam2Masks]] = {
     "segformer-b0": SegformerMasks,
     "mask2former-tiny": Mask2FormerMasks,
     "sam2.1-tiny": Sam2Masks,
 }
+"""By the names of `semcast.hub`."""
 
 
 def load_hub_segmenter(name: str, cache: Path | None = None) -> HubSegmenter:
@@ -142,7 +143,7 @@ def load_hub_segmenter(name: str, cache: Path | None = None) -> HubSegmenter:
     model = find_hub_model(name, HubUse.SEGMENTER)
     folder = installed_folder(model, cache)
     try:
-        return HubSegmenter(_NETWORKS[name](folder))
+        return HubSegmenter(HUB_SEGMENTERS[name](folder))
     except (OSError, ValueError, ImportError) as error:
         raise UnavailableError(
             f"Segmenter '{name}' cannot be loaded from {folder}: remove that folder and run "

@@ -9,6 +9,7 @@ Label 1 is the main object: the one that stands out, or moves against its surrou
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import cv2
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcast.errors import NotFoundError, UnavailableError
+from transmitter.extractors.hub_segmenters import HUB_SEGMENTERS, load_hub_segmenter
 from transmitter.extractors.object_motion import Grey, backward_flow, segmenter_planes
 from transmitter.extractors.tracking import Tracker
 from transmitter.extractors.working_size import working_size
@@ -48,9 +50,12 @@ class Segmenter(Protocol):
 class BundledSegmenter:
     """The small network that ships with semcast: 1 M parameters, real time on one core."""
 
-    def __init__(self) -> None:
-        """Raises UnavailableError without torch, NotFoundError without the weight file."""
-        self._network = _bundled_network()
+    def __init__(self, network: SegmenterNetwork | None = None) -> None:
+        """network: other weights than those that ship, from `build_network`.
+
+        Raises UnavailableError without torch, NotFoundError without the weight file.
+        """
+        self._network = network or _bundled_network()
         self._tracker = Tracker()
         self._before: Grey | None = None
 
@@ -67,12 +72,12 @@ class BundledSegmenter:
             self.reset()
         flow = None if self._before is None else backward_flow(grey, self._before)
         planes = segmenter_planes(np.asarray(small, np.uint8), self._before, flow)
-        masks, scores = masks_of(self._probabilities(planes))
+        masks, scores = masks_of(self.probabilities(planes))
         self._before = grey
         return self._tracker.update(masks, scores, rgb, flow)
 
-    def _probabilities(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 [3, h, w]: main object, outline, any kind of object."""
+    def probabilities(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 [3, h, w] of main object, outline, any kind; of what `segmenter_planes` gives."""
         import torch
 
         from transmitter.extractors.segmenter_network import FIRST_KIND, MAIN, OUTLINE
@@ -153,8 +158,11 @@ def _bundled_network() -> SegmenterNetwork:
     return bundled_network()
 
 
-SEGMENTERS: dict[str, Callable[[], Segmenter]] = {"bundled": BundledSegmenter}
-"""Segmenters by name; those of the hub are in `hub_segmenters`."""
+SEGMENTERS: dict[str, Callable[[], Segmenter]] = {
+    "bundled": BundledSegmenter,
+    **{name: partial(load_hub_segmenter, name) for name in HUB_SEGMENTERS},
+}
+"""Segmenters by name. Those of the hub raise UnavailableError until `semcast models pull NAME`."""
 
 
 def open_segmenter(name: str) -> Segmenter:

@@ -31,11 +31,12 @@ def encode_text(text: str) -> NDArray[np.uint8]:
             f"the caption has {len(text)} characters and {MAX_CHARS} can be sent; shorten it"
         )
     symbols, escaped = symbols_of(text)
-    model = shipped_model()
+    predictor = shipped_model().predictor()
     writer = PayloadWriter()
     remaining = iter(escaped)
-    for position, symbol in enumerate(symbols):
-        writer.write(symbol, categorical(model.frequencies(symbols[:position])))
+    for symbol in symbols:
+        writer.write(symbol, categorical(predictor.frequencies()))
+        predictor.push(symbol)
         if symbol == ESCAPE:
             for byte in next(remaining):
                 writer.write(byte, _BYTE)
@@ -47,24 +48,24 @@ def decode_text(bits: NDArray[np.uint8]) -> str:
 
     Raises `CorruptPayloadError` where the payload is none; other damage gives another text.
     """
-    model = shipped_model()
+    predictor = shipped_model().predictor()
     reader = PayloadReader(bits)
-    symbols: list[int] = []
     text = ""
+    shifted = False
     while True:
-        symbol = reader.read(categorical(model.frequencies(symbols)))
-        if symbol == END:
+        symbol = reader.read(categorical(predictor.frequencies()))
+        if symbol == END and not shifted:
             return text
         if len(text) == MAX_CHARS:
             raise CorruptPayloadError(f"the text has no end after {MAX_CHARS} characters")
-        shifted = bool(symbols) and symbols[-1] == SHIFT
-        if shifted and symbol in (SHIFT, ESCAPE):
+        if shifted and symbol in (END, SHIFT, ESCAPE):
             raise CorruptPayloadError("a shift before what is no letter")
-        symbols.append(symbol)
+        predictor.push(symbol)
         if symbol == ESCAPE:
             text += _read_character(reader)
         elif symbol != SHIFT:
             text += character_of(symbol, shifted, text[-2:])
+        shifted = symbol == SHIFT
 
 
 def _read_character(reader: PayloadReader) -> str:

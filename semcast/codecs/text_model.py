@@ -1,85 +1,173 @@
-"""The probability of a caption's next symbol, counted from the captions that ship with the code.
+"""The probability of a caption's next symbol, counted from the text that ships with the code.
 
-Both ends read `text_corpus.txt` and count n-grams; nothing else is shipped. All arithmetic is on
-integers, so encoder and decoder agree to the last bit on any machine.
+Both ends read two text files and count; nothing else is shipped and nothing is learned in use:
+`text_captions.txt` (captions of the training clips, written by training/fit_text_codec.py) and
+`text_sentences.txt` (sentences and word lists written for this purpose). Changing either changes
+the bitstream.
+
+Two predictions are averaged. One is of the next symbol after the last `SYMBOL_ORDER` symbols. The
+other is of the word being spelled, after the two words or marks before it: of the words that begin
+with the letters so far, which letter comes next, or does the word end here? All in integers.
 """
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from semcast.codecs.text_symbols import END, NUM_SYMBOLS, symbols_of
+from semcast.codecs.text_ngrams import ONE, IntArray, NGrams
+from semcast.codecs.text_symbols import END, IS_LETTER, NUM_SYMBOLS, SPACE, symbols_of
 
-CORPUS = Path(__file__).parent / "text_corpus.txt"
-ORDER = 6
+CORPUS = tuple(Path(__file__).parent / f"text_{name}.txt" for name in ("captions", "sentences"))
 
-_SYMBOL_BITS = 7
-_ONE = 1 << 30
-_DISCOUNT_64THS = 51
-_IntArray: TypeAlias = NDArray[np.int64]
+# Chosen by training/fit_text_codec.py.
+SYMBOL_ORDER = 6
+WORD_ORDER = 2
+WORD_SHARE_FIFTHS = 3
+# No symbol is less likely than this (over ONE): a surprise costs at most 17 bits.
+_FLOOR = ONE >> 17
+
+_Word = tuple[int, ...]
 
 
 class TextModel:
-    """Interpolated Kneser-Ney over the last `ORDER` symbols."""
+    """What is counted from a corpus. `predictor()` uses it for one caption."""
 
     def __init__(self, lines: list[str]) -> None:
-        """Counts the n-grams of `lines`, one caption each."""
-        keys, counts = _highest_order(lines)
-        orders = [(keys, counts)]
-        for order in range(ORDER, 0, -1):
-            # Kneser-Ney: a lower order counts in how many contexts of the next a symbol follows.
-            keys = keys & ((1 << _SYMBOL_BITS * order) - 1)
-            keys, counts = np.unique(keys, return_counts=True)
-            orders.insert(0, (keys, counts))
-        self._keys = np.concatenate([keys for keys, _ in orders])
-        self._counts = np.concatenate([counts for _, counts in orders]).astype(np.int64)
-        self._offsets = np.cumsum([0, *(len(keys) for keys, _ in orders)])
+        """`lines`: one caption each."""
+        captions = [symbols_of(line)[0] for line in lines]
+        tokens = [_tokens(symbols) for symbols in captions]
+        vocabulary = sorted({token for line in tokens for token in line if IS_LETTER[token[0]]})
+        # Token numbers: words first, in the order of `spelling`; then the single marks, then any
+        # word not in the corpus. Only words are predicted.
+        self.num_words = len(vocabulary)
+        self._number = {word: number for number, word in enumerate(vocabulary)}
+        num_tokens = self.num_words + NUM_SYMBOLS + 1
+        self._unknown = num_tokens - 1
+        # Row by row the letters of each word, filled up with END.
+        self.spelling: NDArray[np.uint8] = np.zeros(
+            (self.num_words, max(map(len, vocabulary)) + 1), dtype=np.uint8
+        )
+        for number, word in enumerate(vocabulary):
+            self.spelling[number, : len(word)] = word
+        start = self.token_number((END,))
+        sequences = [[start, start, *map(self.token_number, line)] for line in tokens]
+        self.symbols = NGrams(captions, SYMBOL_ORDER, NUM_SYMBOLS)
+        self.words = NGrams(sequences, WORD_ORDER, num_tokens, self.num_words)
 
-    def frequencies(self, history: list[int]) -> _IntArray:
-        """Positive frequencies (int64 [NUM_SYMBOLS]) of what follows the symbols `history`."""
-        packed = 0
-        for symbol in history[-ORDER:]:
-            packed = packed << _SYMBOL_BITS | symbol
-        return np.asarray(_predict(packed, self._keys, self._counts, self._offsets))
+    def token_number(self, token: _Word) -> int:
+        """The number of a word, or of a mark (a token of one symbol that is no letter)."""
+        if IS_LETTER[token[0]]:
+            return self._number.get(token, self._unknown)
+        return self.num_words + token[0]
+
+    def predictor(self) -> "Predictor":
+        """A predictor at the start of a caption."""
+        return Predictor(self)
+
+
+class Predictor:
+    """Follows one caption symbol by symbol."""
+
+    def __init__(self, model: TextModel) -> None:
+        self._model = model
+        self._symbols: list[int] = []
+        start = model.token_number((END,))
+        self._tokens = [start, start]
+        # The word being spelled. Those that begin like it are from `_first` on, before `_last`.
+        self._word: _Word = ()
+        self._first, self._last = 0, model.num_words
+        self._word_probabilities = model.words.probabilities(self._tokens)
+
+    def frequencies(self) -> IntArray:
+        """Positive frequencies (int64 [NUM_SYMBOLS]) of the next symbol."""
+        by_symbols = self._model.symbols.probabilities(self._symbols)
+        if self._first == self._last:  # no word of the corpus begins like this
+            return by_symbols + _FLOOR
+        return np.asarray(
+            _mix(
+                by_symbols,
+                self._word_probabilities[self._first : self._last],
+                self._model.spelling[self._first : self._last, len(self._word)],
+                len(self._word) == 0,
+                IS_LETTER,
+            )
+        )
+
+    def push(self, symbol: int) -> None:
+        """The next symbol is known now."""
+        self._symbols.append(symbol)
+        if IS_LETTER[symbol]:
+            if self._first < self._last:
+                # Sorted words with equal beginnings are sorted by the letter after it.
+                letters = self._model.spelling[self._first : self._last, len(self._word)]
+                first = self._first
+                self._first = first + int(np.searchsorted(letters, symbol, "left"))
+                self._last = first + int(np.searchsorted(letters, symbol, "right"))
+            self._word = (*self._word, symbol)
+            return
+        if self._word:
+            self._tokens.append(self._model.token_number(self._word))
+        if symbol != SPACE:
+            self._tokens.append(self._model.token_number((symbol,)))
+        self._word = ()
+        self._first, self._last = 0, self._model.num_words
+        self._word_probabilities = self._model.words.probabilities(self._tokens)
 
 
 @lru_cache(maxsize=1)
 def shipped_model() -> TextModel:
     """The model that crosses no channel because both ends have it."""
-    return TextModel(CORPUS.read_text(encoding="utf-8").splitlines())
+    return TextModel(
+        [line for path in CORPUS for line in path.read_text(encoding="utf-8").splitlines()]
+    )
 
 
-def _highest_order(lines: list[str]) -> tuple[_IntArray, _IntArray]:
-    """The n-grams of `ORDER` + 1 symbols as sorted int64 keys, and how often each occurs."""
-    mask = (1 << _SYMBOL_BITS * (ORDER + 1)) - 1
-    keys = []
-    for line in lines:
-        packed = END
-        for symbol in symbols_of(line)[0]:
-            packed = (packed << _SYMBOL_BITS | symbol) & mask
-            keys.append(packed)
-    return np.unique(np.array(keys, dtype=np.int64), return_counts=True)
+def _tokens(symbols: list[int]) -> list[_Word]:
+    """Words (runs of letters), and single marks other than spaces and `END`."""
+    tokens: list[_Word] = []
+    word: _Word = ()
+    for symbol in symbols:
+        if IS_LETTER[symbol]:
+            word = (*word, symbol)
+            continue
+        if word:
+            tokens.append(word)
+            word = ()
+        if symbol not in (SPACE, END):
+            tokens.append((symbol,))
+    return tokens
 
 
 @numba.njit(cache=True)
-def _predict(history: int, keys: _IntArray, counts: _IntArray, offsets: _IntArray) -> _IntArray:
-    frequencies = np.full(NUM_SYMBOLS, _ONE // NUM_SYMBOLS)
-    for order in range(len(offsets) - 1):
-        context = history & ((1 << _SYMBOL_BITS * order) - 1)
-        of_order = keys[offsets[order] : offsets[order + 1]]
-        first = np.searchsorted(of_order, context << _SYMBOL_BITS)
-        last = np.searchsorted(of_order, (context + 1) << _SYMBOL_BITS)
-        if first == last:
-            break
-        of_context = counts[offsets[order] + first : offsets[order] + last]
-        total = 64 * np.sum(of_context)
-        frequencies = frequencies * (_DISCOUNT_64THS * len(of_context)) // total
-        for index in range(len(of_context)):
-            symbol = of_order[first + index] & ((1 << _SYMBOL_BITS) - 1)
-            share = 64 * of_context[index] - _DISCOUNT_64THS
-            frequencies[symbol] += share * _ONE // total
-    return frequencies + 1
+def _mix(
+    by_symbols: IntArray,
+    word_probabilities: IntArray,
+    next_letters: NDArray[np.uint8],
+    at_word_start: bool,
+    is_letter: NDArray[np.bool_],
+) -> IntArray:
+    """The average of both predictions.
+
+    `word_probabilities` and `next_letters` are those of the words that fit; a next letter of END
+    says that the word is complete. Whether a word starts at all, and which mark ends it, is left
+    to the prediction by symbols.
+    """
+    by_words = np.zeros(NUM_SYMBOLS, dtype=np.int64)
+    for index in range(len(next_letters)):
+        by_words[next_letters[index]] += word_probabilities[index]
+    total = np.sum(by_words) + 1
+    letters = np.sum(by_symbols[is_letter]) + 1
+    marks = np.sum(by_symbols[~is_letter]) + 1
+    ended = by_words[END] * ONE // total
+    for symbol in range(NUM_SYMBOLS):
+        if is_letter[symbol]:
+            share = by_words[symbol] * ONE // total
+            by_words[symbol] = share * letters // ONE if at_word_start else share
+        else:
+            share = by_symbols[symbol]
+            by_words[symbol] = share if at_word_start else share * ended // marks
+    mixed = (5 - WORD_SHARE_FIFTHS) * by_symbols + WORD_SHARE_FIFTHS * by_words
+    return mixed // 5 + _FLOOR

@@ -11,6 +11,9 @@ Letters are lower-case symbols. The usual case is a capital at the start of the 
 ". ", "! " or "? ", and lower case everywhere else: "A T-shirt" is `a SHIFT t-shirt`.
 """
 
+import numpy as np
+from numpy.typing import NDArray
+
 from semcast.codecs.errors import CorruptPayloadError
 from semcast.errors import InputError
 
@@ -18,6 +21,12 @@ END, SHIFT, ESCAPE = 0, 1, 2
 _FIRST_PRINTABLE = 3
 PRINTABLE = "".join(chr(c) for c in range(32, 127) if not "A" <= chr(c) <= "Z")
 NUM_SYMBOLS = _FIRST_PRINTABLE + len(PRINTABLE)
+
+SPACE = _FIRST_PRINTABLE + PRINTABLE.index(" ")
+# SHIFT belongs to the word it stands in.
+IS_LETTER: NDArray[np.bool_] = np.array(
+    [False, True, False] + ["a" <= character <= "z" for character in PRINTABLE]
+)
 
 _SYMBOL_OF = {character: _FIRST_PRINTABLE + i for i, character in enumerate(PRINTABLE)}
 _SENTENCE_ENDS = (". ", "! ", "? ")

@@ -182,7 +182,7 @@ function showScheme(frame, now) {
 
 // The extractors work more coarsely than usual, so as to keep up.
 function showShortage({ coarseness, coarseness_detail: detail }) {
-  panes.source.setShortage(coarseness > 0 ? `This computer is short of time: ${detail}` : "");
+  panes.source.setShortage(coarseness > 0 ? detail : "");
 }
 
 // A stage has started anew: its viewers may have been left behind.

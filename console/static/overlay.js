@@ -14,7 +14,7 @@ export function containedBox(boxWidth, boxHeight, width, height) {
   return { ...box, left: (boxWidth - box.width) / 2, top: (boxHeight - box.height) / 2 };
 }
 
-// contours: [{ label, hole, xy_px }], vertices at the middle of pixels of the video frame.
+// contours: [{ label, xy_px }] of outlines; pixel (x, y) of the video frame covers x to x + 1.
 // box: of containedBox, in canvas pixels; lineWidth in canvas pixels; isOld: dimmed.
 export function drawContours(context, contours, box, lineWidth, isOld) {
   const paths = new Map();
@@ -22,8 +22,8 @@ export function drawContours(context, contours, box, lineWidth, isOld) {
     const path = paths.get(label) ?? new Path2D();
     paths.set(label, path);
     for (let index = 0; index < xy.length; index += 2) {
-      const x = box.left + (xy[index] + 0.5) * box.scale;
-      const y = box.top + (xy[index + 1] + 0.5) * box.scale;
+      const x = box.left + xy[index] * box.scale;
+      const y = box.top + xy[index + 1] * box.scale;
       if (index === 0) path.moveTo(x, y);
       else path.lineTo(x, y);
     }
@@ -31,23 +31,26 @@ export function drawContours(context, contours, box, lineWidth, isOld) {
   }
   context.save();
   context.lineJoin = "round";
-  // All the dark lines first: where objects touch, neither's dark line hides the other's colour.
   for (const [label, path] of paths) {
     context.globalAlpha = FILL_ALPHA;
     context.fillStyle = objectPen(label).color;
-    // Holes are outlines inside outlines, so they stay empty.
-    context.fill(path, "evenodd");
+    // Outlines of holes run the other way round, so holes stay empty: as the contour codec fills.
+    context.fill(path, "nonzero");
     context.globalAlpha = isOld ? OLD_ALPHA : 1;
-    context.lineWidth = lineWidth * 2.1;
+    context.lineWidth = lineWidth * 2.8;
     context.strokeStyle = DARK;
     context.stroke(path);
   }
-  context.lineWidth = lineWidth;
+  // The bright line lies inside its object: where two touch, both are seen.
   for (const [label, path] of paths) {
     const { color, dashed } = objectPen(label);
-    context.setLineDash(dashed ? [4 * lineWidth, 2.5 * lineWidth] : []);
+    context.save();
+    context.clip(path, "nonzero");
+    context.lineWidth = lineWidth * 2;
+    context.setLineDash(dashed ? [5 * lineWidth, 3 * lineWidth] : []);
     context.strokeStyle = color;
     context.stroke(path);
+    context.restore();
   }
   context.restore();
 }

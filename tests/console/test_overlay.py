@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from typing import Any
 
 import pytest
@@ -94,10 +95,13 @@ async def test_outlines_lie_on_the_object_of_the_very_frame_that_is_shown() -> N
         # Enough frames for the page to learn how the video's clock runs.
         pairs = "window.semcast.received.sync.frames.length"
         await until(lambda: here.page.evaluate(f"{pairs} === 15"), 20)
-        errors = sorted(await here.page.evaluate(BALL_ERRORS))
-        # A frame early or late would be 7.9; a loaded machine may present one or another late.
-        assert errors[len(errors) * 3 // 4] < 4.0
+        # A frame early or late would be 7.9. A loaded machine brings one or another event late.
+        await until(lambda: _is_in_step(here.page), 40)
         assert here.complaints == []
+
+
+async def _is_in_step(page: Page) -> bool:
+    return statistics.median(await page.evaluate(BALL_ERRORS)) < 4.0
 
 
 async def test_kinds_can_be_chosen_and_the_choice_is_kept() -> None:
@@ -196,10 +200,9 @@ async def test_switches_of_auto_and_shortage_of_time_are_told() -> None:
 
         shortage = page.get_by_test_id("shortage")
         await expect(shortage).to_be_hidden()
-        here.transmitter.coarseness = (1, "objects at half resolution")
-        await expect(shortage).to_have_text(
-            "This computer is short of time: objects at half resolution"
-        )
+        detail = "This computer is short of time: objects in every 2nd frame only."
+        here.transmitter.coarseness = (1, detail)
+        await expect(shortage).to_have_text(detail)
         here.transmitter.coarseness = (0, "")
         await expect(shortage).to_be_hidden()
 

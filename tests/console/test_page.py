@@ -196,7 +196,8 @@ async def test_nothing_sticks_out(width: int) -> None:
         await page.get_by_text("More", exact=True).click()
         await page.get_by_test_id("channel-burst").check()
         await page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-        await expect(page.get_by_test_id("plot-fps").locator("svg").first).to_be_visible()
+        plot = page.get_by_test_id("plot-fps").locator("svg").first
+        await expect(plot).to_be_visible(timeout=15_000)
         assert await page.evaluate(wider) == 0
         # A finger needs a target.
         stop = await page.get_by_test_id("stop").bounding_box()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import zlib
 
 import pytest
+from fake_services import invented_report
 
-from console.convert import event_json
+from console.convert import event_json, session_spec
+from console.fanout import encode_event
 from console.received import semantics_json
+from console.request import SessionRequest
 from semcast.v1 import link_pb2, transmitter_pb2
 
 
@@ -89,3 +93,27 @@ def test_a_frame_that_brought_nothing_says_so_by_an_empty_record() -> None:
     frame.receiver.semantics.SetInParent()
     record = event_json(transmitter_pb2.SessionEvent(leg="main", frame=frame))
     assert record is not None and record["receiver"]["semantics"] == {}
+
+
+def test_a_page_gets_no_more_than_150_kilobytes_a_second() -> None:
+    """Of two legs at 8 fps, with more received than any scheme sends: 15 objects, noise as tile
+    and as sketch."""
+    noise = random.Random(1)
+    spec = session_spec("s", SessionRequest(clip="c", cbr=0.004, fps=8))
+    num_bytes = 0
+    for leg in ("main", "baseline"):
+        frame = invented_report(spec, leg, 10**6, noise)
+        if leg == "main":
+            semantics = frame.receiver.semantics
+            semantics.has_contours = True
+            for label in range(1, 16):
+                xy_px = [noise.randrange(1024) for _ in range(2 * 32)]
+                semantics.contours.add(label=label, xy_px=xy_px)
+            tile = link_pb2.Bitmap(width_px=32, height_px=32, data=noise.randbytes(3 * 32 * 32))
+            semantics.lowres.CopyFrom(tile)
+            bits = noise.randbytes(128 * 128 // 8)
+            semantics.sketch.CopyFrom(link_pb2.Bitmap(width_px=128, height_px=128, data=bits))
+        record = event_json(transmitter_pb2.SessionEvent(leg=leg, frame=frame))
+        assert record is not None
+        num_bytes += 8 * len(encode_event(record))
+    assert 80_000 < num_bytes < 150_000

@@ -27,6 +27,7 @@ from semcast.metrics.weights import MetricWeights
 from semcast.networks.djscc import Djscc, awgn, bundled_djscc
 from semcast.networks.pixels import to_pixels, to_unit
 from semcast.schemes import SCHEMES, symbols_per_frame
+from semcast.semantics import Semantics
 from semcast.session import Block, Modality, RadioFrame, SessionSetup
 from training.edges import soft_edges
 from transmitter.sources import read_clip
@@ -54,7 +55,7 @@ def through_link(frames: Pictures, snr_db: float, seed: int) -> Pictures:
     channel = ChannelSettings(snr_db=snr_db, seed=seed)
     made = []
     for k, frame in enumerate(frames):
-        sent = sender.encode(frame, round(1e6 * k / FPS))
+        sent = sender.encode(Semantics(frame), round(1e6 * k / FPS))
         noisy, _ = emulator.apply(sent.radio, channel)
         received = receiver.receive(noisy)
         sender.feedback(received.feedback)

@@ -27,6 +27,7 @@ from receiver.generator import Conditions, GeneratorContext, make_generator
 from semcast.link import LinkReceiver, LinkSender
 from semcast.metrics.quality import QualityMeter
 from semcast.schemes import SCHEMES, symbols_per_frame
+from semcast.semantics import Semantics
 from semcast.session import Modality, SessionSetup
 from training.sheets import contact_sheet
 from transmitter.sources import read_clip
@@ -54,7 +55,7 @@ def receive(
     held: dict[Modality, NDArray[np.uint8]] = {}
     came: dict[Modality, int] = {}
     for frame in read_clip(str(clip), fps=FPS, width=size, height=size, max_frames=frames):
-        sent = sender.encode(frame.rgb, frame.pts_us)
+        sent = sender.encode(Semantics(frame.rgb), frame.pts_us)
         noisy, _ = emulator.apply(sent.radio, channel)
         received = receiver.receive(noisy)
         sender.feedback(received.feedback)

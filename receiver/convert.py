@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from receiver.streams import FrameOutcome
 from semcast.rpc.messages import modality_to_proto, samples_to_bytes
 from semcast.schemes import find_scheme
-from semcast.session import SessionSetup
+from semcast.semantics import Received
+from semcast.session import Modality, SessionSetup
 from semcast.v1 import link_pb2
 
 _CONSTELLATIONS = {2: "qpsk", 4: "qam16", 6: "qam64"}
@@ -39,12 +43,47 @@ def telemetry_to_proto(setup: SessionSetup, outcome: FrameOutcome) -> link_pb2.R
         frames_dropped_total=outcome.dropped_total,
         queue_depth_frames=outcome.queue_depth,
         device=rendered.device if rendered else "",
+        caption_received=outcome.decoded.conditions.caption,
+        semantics=_semantics_to_proto(received.came),
+        scheme_id=received.scheme_id,
     )
+
+
+def _semantics_to_proto(came: Received) -> link_pb2.ReceivedSemantics:
+    """What came anew, for people to look at."""
+    message = link_pb2.ReceivedSemantics(has_contours=came.contours is not None)
+    if came.contours is not None:
+        for label, rings in came.contours.polygons.items():
+            for ring in rings:
+                message.contours.add(
+                    label=label,
+                    xy_px=np.rint(ring).astype(int).ravel().tolist(),
+                    hole=_twice_area(ring) < 0,
+                )
+    if (tile := came.pictures.get(Modality.LOWRES)) is not None:
+        height, width, _ = tile.shape
+        message.lowres.CopyFrom(
+            link_pb2.Bitmap(width_px=width, height_px=height, data=tile.tobytes())
+        )
+    if came.sketch is not None:
+        height, width = came.sketch.shape
+        packed = np.packbits(came.sketch, axis=1).tobytes()
+        message.sketch.CopyFrom(link_pb2.Bitmap(width_px=width, height_px=height, data=packed))
+    if came.motion is not None:
+        message.motion_percent = 100 * came.motion
+    return message
+
+
+def _twice_area(ring: NDArray[np.float32]) -> float:
+    """Of [n, 2]; positive for rings clockwise on the screen, which hold an object."""
+    x, y = ring.T.astype(np.float64)
+    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1))
 
 
 def tap_to_proto(setup: SessionSetup, outcome: FrameOutcome) -> link_pb2.TapFrame:
     """The shown frame, for the meter. Only for outcomes that were rendered."""
     assert outcome.rendered is not None
+    labels = outcome.decoded.conditions.labels
     return link_pb2.TapFrame(
         generation=setup.generation,
         sequence=outcome.decoded.received.sequence,
@@ -52,4 +91,5 @@ def tap_to_proto(setup: SessionSetup, outcome: FrameOutcome) -> link_pb2.TapFram
         width_px=setup.width,
         height_px=setup.height,
         rgb=outcome.rendered.rgb.tobytes(),
+        labels=b"" if labels is None else labels.tobytes(),
     )

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from receiver.drawing import draw_caption, draw_labels, draw_sketch
 from semcast.errors import UnavailableError
 from semcast.generators import AUTO, GENERATORS, GeneratorInfo, find_generator, pick_generator
 from semcast.schemes import find_scheme
@@ -35,20 +36,26 @@ class GeneratorContext:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What the receiver has at one frame.
+    """What the receiver has at one frame. Any of it may be missing.
 
     pictures: the newest picture of each modality, [h, w, 3], uint8, RGB, of any size.
-    age_frames: how many frames ago each came; 0 means with this frame.
+    age_frames: how many frames ago each modality came; 0 means with this frame.
+    labels: [H, W], uint8, of the frame's size; 0 is background. sketch: [h, w], uint8, 1 on a
+    stroke. motion: mean, frame widths a frame. caption: "" for none.
     """
 
     pictures: Mapping[Modality, NDArray[np.uint8]]
     age_frames: Mapping[Modality, int]
+    labels: NDArray[np.uint8] | None = None
+    sketch: NDArray[np.uint8] | None = None
+    motion: float | None = None
+    caption: str = ""
 
 
 class Generator(Protocol):
     """Makes one frame from one set of conditions. Nothing else may be asked of it.
 
-    modalities: pictures it can make frames from. device: "cpu", or the name of a GPU.
+    modalities: what it can make frames from. device: "cpu", or the name of a GPU.
     """
 
     name: str
@@ -63,7 +70,7 @@ class Generator(Protocol):
 
 
 class PassthroughGenerator:
-    """Bicubic upscale of the best picture at hand; grey before there is one.
+    """Bicubic upscale of the best picture at hand; without one, a drawing of what else there is.
 
     The stand-in for user interface and load tests, and the floor a trained model must beat.
     """
@@ -94,7 +101,14 @@ class PassthroughGenerator:
                 return picture
             scaled = cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
             return np.asarray(scaled, np.uint8)
-        return np.full((height, width, 3), _MID_GREY, np.uint8)
+        drawn = None
+        if conditions.labels is not None:
+            drawn = draw_labels(conditions.labels, width, height)
+        if conditions.sketch is not None:
+            drawn = draw_sketch(conditions.sketch, drawn, width, height)
+        if drawn is None and conditions.caption:
+            drawn = draw_caption(conditions.caption, width, height)
+        return np.full((height, width, 3), _MID_GREY, np.uint8) if drawn is None else drawn
 
 
 def _tiny() -> Generator:

@@ -15,6 +15,7 @@ from receiver.generator import Conditions, Generator, GeneratorContext
 from semcast.generators import check_takes
 from semcast.link import LinkReceiver, ReceivedFrame
 from semcast.schemes import find_scheme
+from semcast.semantics import Received
 from semcast.session import Modality, RadioFrame, SessionSetup
 
 
@@ -22,7 +23,7 @@ from semcast.session import Modality, RadioFrame, SessionSetup
 class DecodedFrame:
     """One radio frame read: all that rendering needs, so that it may come late or not at all.
 
-    newest: sequence number of the newest picture in the conditions; -1 before the first.
+    newest: sequence number of the newest of the conditions; -1 before the first.
     """
 
     received: ReceivedFrame
@@ -52,7 +53,7 @@ class ReceiverSession:
         self._setup = setup
         check_takes(generator.name, generator.modalities, find_scheme(setup.scheme))
         self._link = LinkReceiver(setup)
-        self._pictures: dict[Modality, NDArray[np.uint8]] = {}
+        self._held = Received()
         self._came: dict[Modality, int] = {}
         self._held_frames = 0
         self._generator = generator
@@ -63,21 +64,20 @@ class ReceiverSession:
     def decode(self, frame: RadioFrame) -> DecodedFrame:
         """Reads the next radio frame. Raises InputError for one that is not of this session."""
         received = self._link.receive(frame)
-        for modality, picture in received.pictures.items():
-            self._pictures[modality] = picture
-            self._came[modality] = received.sequence
+        self._held = self._held.then(received.came)
+        self._came.update(dict.fromkeys(received.came.modalities, received.sequence))
         ages = {m: received.sequence - came for m, came in self._came.items()}
         concealment = conceal(self._held_frames, complete=received.complete, fps=self._setup.fps)
         self._held_frames = concealment.held_frames
         return DecodedFrame(
             received=received,
-            conditions=Conditions(dict(self._pictures), ages),
+            conditions=_conditions(self._held, ages),
             newest=max(self._came.values(), default=-1),
             concealment=concealment,
         )
 
     def render(self, decoded: DecodedFrame) -> RenderedFrame:
-        """The frame to show after `decoded`; the last one again where no picture came since."""
+        """The frame to show after `decoded`; the last one again where nothing came since."""
         if decoded.newest > self._shown_newest:
             self._shown = self._generator.step(decoded.conditions)
             self._shown_newest = decoded.newest
@@ -89,3 +89,14 @@ class ReceiverSession:
             self._generator.name,
             self._generator.device,
         )
+
+
+def _conditions(held: Received, age_frames: dict[Modality, int]) -> Conditions:
+    return Conditions(
+        pictures=dict(held.pictures),
+        age_frames=age_frames,
+        labels=held.contours.labels if held.contours else None,
+        sketch=held.sketch,
+        motion=held.motion,
+        caption=held.caption or "",
+    )

@@ -16,7 +16,7 @@ from semcast.session import Modality
 
 @dataclass(frozen=True, slots=True)
 class GeneratorInfo:
-    """modalities: pictures it can make frames from. weights: bundled files it needs.
+    """modalities: what it can make frames from. weights: bundled files it needs.
 
     packages: what it imports beyond the core.
     """
@@ -34,8 +34,8 @@ GENERATORS: dict[str, GeneratorInfo] = {
     for info in (
         GeneratorInfo(
             name="passthrough",
-            title="Passthrough: the best picture at hand, enlarged",
-            modalities=frozenset({Modality.VIDEO, Modality.KEYFRAME, Modality.LOWRES}),
+            title="Passthrough: the best picture at hand, enlarged; else a drawing",
+            modalities=frozenset(Modality) - {Modality.CONTROL, Modality.PILOT},
         ),
         GeneratorInfo(
             name="tiny",

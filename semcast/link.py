@@ -5,12 +5,14 @@ A radio frame is laid out at set-up:
     pilots (fixed) | control (fixed, absent where no part needs any) | one block per part
 
 Pilots, control and parts of fixed size follow from `SessionSetup`; the sizes of other parts are in
-the control block. The rung of the ladder is never sent: the receiver asks for it in its feedback on
-frame k, and both ends use it from frame k + feedback_delay_frames on.
+the control block, or found by trying (captions). Neither the rung of the ladder nor the scheme that
+`auto` has picked is ever sent: the receiver says rung and SNR in its feedback on frame k, and both
+ends act on it from frame k + feedback_delay_frames on.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,11 +31,20 @@ from semcast.air.estimator import LinkEstimator
 from semcast.air.ladder import LADDER, Rung
 from semcast.air.pilots import pilot_symbols
 from semcast.errors import InputError
-from semcast.parts import PartReceiver, PartSender, block_key
+from semcast.parts import PartReceiver, PartSender, SentPart, block_key
+from semcast.parts.bundle import (
+    BUNDLED,
+    BundleReceiver,
+    BundleSender,
+    air_modality,
+    least_payload_bits,
+)
+from semcast.parts.caption import CaptionReceiver, CaptionSender, sizes_that_fit
 from semcast.parts.djscc import DjsccReceiver, DjsccSender, check_rate
-from semcast.parts.lowres import LowresReceiver, LowresSender
-from semcast.parts.video import VideoReceiver, VideoSender
-from semcast.schemes import Scheme, find_scheme, resolve_mcs
+from semcast.parts.video import LEAST_VIDEO_BITS, VIDEO_CONTROL, VideoReceiver, VideoSender
+from semcast.policy import Choice, pick_scheme
+from semcast.schemes import SCHEMES, Scheme, find_scheme, resolve_mcs
+from semcast.semantics import Received, Semantics
 from semcast.session import (
     RUNG_REPORT_BITS,
     SNR_REPORT_BITS,
@@ -52,15 +63,27 @@ CONTROL_MARGIN_DB = 4.0
 FADE_MARGIN_DB = 6.0
 """Below the mean SNR in Rayleigh fading: 22 % of frames fade deeper (1 - exp(-10^-0.6)); ours."""
 
+CAPTION_SHARE = 0.25
+"""Of a segment's symbols that a caption may take at most where it is not sent alone; ours."""
+
+_SAFE_DB = 0.5
+"""What the ladder asks for above a rung's SNR."""
+
 _ESTIMATE_WINDOW_S = 2.0
 _NUM_CONSTELLATION_POINTS = 128
 
 
 @dataclass(frozen=True, slots=True)
 class SentFrame:
-    """A radio frame and what it cost."""
+    """A radio frame and what it cost.
+
+    Symbols of a block that several modalities share are counted in proportion to their bits.
+    scheme_id: in force for this frame. means: what it says, as the receiver will read it.
+    """
 
     radio: RadioFrame
+    scheme_id: str
+    means: Received
     symbols_by_modality: dict[Modality, int]
     payload_bits_by_modality: dict[Modality, int]
     information_bits: int
@@ -70,7 +93,7 @@ class SentFrame:
 class ReceivedFrame:
     """What the receiver read from one radio frame.
 
-    pictures: per modality that came anew, [h, w, 3], uint8, RGB.
+    came: semantics that came anew. scheme_id: in force for this frame.
     complete: nothing that was sent is missing.
     constellation: [n], complex64, equalised payload symbols (a sample of them).
     """
@@ -80,7 +103,8 @@ class ReceivedFrame:
     feedback: Feedback
     snr_db: float
     rung: Rung
-    pictures: dict[Modality, NDArray[np.uint8]]
+    scheme_id: str
+    came: Received
     complete: bool
     checked: tuple[Modality, ...]
     crc_failed: tuple[Modality, ...]
@@ -91,7 +115,11 @@ class ReceivedFrame:
 class Grid:
     """What both ends derive from the set-up alone.
 
-    part_symbols: symbols of each part (average where control gives the size).
+    part_symbols: symbols of each part's block, by its modality on the air (average where control
+        gives the size; of a caption, all that a segment may spend).
+    bundled: modalities that share a block.
+    schemes: that may be in force: the session's own, or those that `auto` picks among.
+    choices: from where `auto` takes each; empty for other schemes.
     fixed_rung: the rung of a session with a set rung; None where feedback chooses.
     slowest_rung: the most robust rung at which every part still has the bits it needs at least.
     """
@@ -99,6 +127,9 @@ class Grid:
     scheme: Scheme
     control: ControlLayout | None
     part_symbols: dict[Modality, int]
+    bundled: tuple[Modality, ...]
+    schemes: dict[str, frozenset[Modality]]
+    choices: tuple[Choice, ...]
     fixed_rung: Rung | None
     slowest_rung: Rung
 
@@ -107,6 +138,23 @@ class Grid:
         """Symbols of the control block."""
         return self.control.num_symbols if self.control else 0
 
+    def parts(self, scheme_id: str) -> dict[Modality, frozenset[Modality]]:
+        """The parts that send while a scheme is in force, and what each sends."""
+        sent = self.schemes[scheme_id]
+        shares = {
+            modality: sent & (set(self.bundled) if modality in self.bundled else {modality})
+            for modality in self.part_symbols
+        }
+        return {modality: share for modality, share in shares.items() if share}
+
+    def holds(self, scheme_id: str, rung: Rung) -> bool:
+        """Whether the shared block has the bits that a scheme needs at least."""
+        sent = self.schemes[scheme_id] & set(self.bundled)
+        if not sent:
+            return True
+        num_bits = digital.payload_bits(self.part_symbols[air_modality(self.bundled)], rung)
+        return num_bits >= least_payload_bits(sent)
+
 
 def plan_grid(setup: SessionSetup) -> Grid:
     """Lays out the radio frame.
@@ -114,37 +162,79 @@ def plan_grid(setup: SessionSetup) -> Grid:
     Raises InputError where the rate is too small for what the scheme sends.
     """
     scheme = find_scheme(setup.scheme)
-    receivers = [_RECEIVERS[modality] for modality in scheme.modalities]
-    fields = [field for receiver in receivers for field in receiver.control_fields]
     mcs = resolve_mcs(scheme, setup.mcs)
     fixed_rung = None if mcs == "auto" else ladder.rung(mcs)
     # Control must hold where no part does any more, and need not hold far below.
     design_snr_db = (fixed_rung or LADDER[0]).min_snr_db - CONTROL_MARGIN_DB
     design_snr_db = max(DESIGN_SNR_DB, design_snr_db)
-    control = ControlLayout(tuple(fields), design_snr_db) if fields else None
+    sends_video = Modality.VIDEO in scheme.modalities
+    control = ControlLayout(VIDEO_CONTROL, design_snr_db) if sends_video else None
     overhead = setup.pilots_per_frame + (control.num_symbols if control else 0)
+    available = max(0, setup.symbols_per_frame - overhead)
 
-    share = max(0, setup.symbols_per_frame - overhead) // len(scheme.modalities)
+    bundled = tuple(modality for modality in BUNDLED if modality in scheme.modalities)
+    part_symbols: dict[Modality, int] = {}
+    if Modality.CAPTION in scheme.modalities:
+        beside = bundled and not scheme.choices
+        share = CAPTION_SHARE if beside else 1.0
+        part_symbols[Modality.CAPTION] = int(share * available * setup.segment_frames)
+        if not sizes_that_fit(part_symbols[Modality.CAPTION]):
+            raise _too_few(setup, overhead, "a caption has no room")
+        available -= int(share * available) if beside else 0
+    if bundled:
+        part_symbols[air_modality(bundled)] = available
+    for modality in (Modality.VIDEO, Modality.KEYFRAME):
+        if modality in scheme.modalities:
+            part_symbols[modality] = available
     if Modality.KEYFRAME in scheme.modalities:
-        check_rate(setup, share)
-    least_bits = max(receiver.least_payload_bits for receiver in receivers)
-    usable = [rung for rung in LADDER if digital.payload_bits(share, rung) >= least_bits]
+        check_rate(setup, available)
+
+    schemes = {name: SCHEMES[name] for name in scheme.choices} or {setup.scheme: scheme}
+    least_bits = LEAST_VIDEO_BITS if sends_video else 0
+    if bundled:
+        needs = [
+            least_payload_bits(frozenset(s.modalities) & set(bundled)) for s in schemes.values()
+        ]
+        least_bits = min(bits for bits in needs if bits)
+    usable = [r for r in LADDER if digital.payload_bits(available, r) >= least_bits]
     needed = fixed_rung or ladder.rung(_SLOWEST_USABLE_AT_MOST)
     if needed not in usable:
-        symbols = overhead + len(receivers) * digital.num_symbols(least_bits, needed)
-        cbr = 1.05 * symbols / (3 * setup.width * setup.height)
-        raise InputError(
-            f"{setup.symbols_per_frame} symbols a frame are too few for '{scheme.id}': pilots and "
-            f"control take {overhead}, and a frame needs {least_bits} bits at {needed.id}; give a "
-            f"CBR of at least {cbr:.2g} at this size."
-        )
+        symbols = overhead + digital.num_symbols(least_bits, needed)
+        raise _too_few(setup, overhead, f"a frame needs {least_bits} bits at {needed.id}", symbols)
+    choices = tuple(
+        Choice(name, _good_from_db(s.good_from_bits, available))
+        for name, s in schemes.items()
+        if scheme.choices
+    )
     return Grid(
         scheme=scheme,
         control=control,
-        part_symbols=dict.fromkeys(scheme.modalities, share),
+        part_symbols=part_symbols,
+        bundled=bundled,
+        schemes={name: frozenset(s.modalities) for name, s in schemes.items()},
+        choices=choices,
         fixed_rung=fixed_rung,
         slowest_rung=fixed_rung or usable[0],
     )
+
+
+def _too_few(setup: SessionSetup, overhead: int, why: str, symbols: int = 0) -> InputError:
+    advice = "a larger CBR"
+    if symbols:
+        cbr = 1.05 * symbols / (3 * setup.width * setup.height)
+        advice = f"a CBR of at least {cbr:.2g} at this size"
+    return InputError(
+        f"{setup.symbols_per_frame} symbols a frame are too few for '{setup.scheme}': pilots and "
+        f"control take {overhead}, and {why}; give {advice}."
+    )
+
+
+def _good_from_db(num_bits: int, num_symbols: int) -> float:
+    """SNR from which so many symbols hold so many bits; -inf for none."""
+    if not num_bits:
+        return -math.inf
+    rungs = (r.min_snr_db for r in LADDER if digital.payload_bits(num_symbols, r) >= num_bits)
+    return next(rungs, math.inf) + _SAFE_DB
 
 
 def _as_long_as(block: NDArray[np.complex64] | None, num_symbols: int) -> NDArray[np.complex64]:
@@ -164,32 +254,57 @@ def _as_long_as(block: NDArray[np.complex64] | None, num_symbols: int) -> NDArra
 _SLOWEST_USABLE_AT_MOST = "qpsk-1/2"
 """A session whose slowest rung were faster than this would not work below about 5 dB."""
 
-_RECEIVERS: dict[Modality, type[LowresReceiver] | type[VideoReceiver] | type[DjsccReceiver]] = {
-    Modality.KEYFRAME: DjsccReceiver,
-    Modality.LOWRES: LowresReceiver,
-    Modality.VIDEO: VideoReceiver,
-}
 
-
-class _RungClock:
-    """The rung in force for each frame, from feedback; the same at both ends."""
+class _Agreement:
+    """What is in force for each frame by feedback; the same at both ends."""
 
     def __init__(self, setup: SessionSetup, grid: Grid) -> None:
         self._delay_frames = setup.feedback_delay_frames
-        self._fixed = grid.fixed_rung
-        self._slowest = grid.slowest_rung
-        self._asked: dict[int, Rung] = {}
+        self._grid = grid
+        self._asked: dict[int, tuple[Rung, float]] = {}
+        self._scheme: str | None = None
+        self._newest: tuple[int, Rung, str] | None = None
 
-    def ask(self, sequence: int, rung: Rung) -> None:
-        if self._fixed:
+    def ask(self, sequence: int, rung: Rung, snr_db: float) -> None:
+        """Feedback on frame `sequence`."""
+        if self._grid.fixed_rung and not self._grid.choices:
             return
-        self._asked[sequence + self._delay_frames] = rung
+        self._asked[sequence + self._delay_frames] = rung, snr_db
 
-    def rung(self, sequence: int) -> Rung:
-        """The slowest usable rung before any feedback is in force."""
-        if self._fixed:
-            return self._fixed
-        return self._asked.pop(sequence, self._slowest)
+    def at(self, sequence: int) -> tuple[Rung, str]:
+        """Rung and scheme of a frame; frames in order, each as often as one likes."""
+        if self._newest is None or self._newest[0] != sequence:
+            self._newest = sequence, *self._decide(sequence)
+        return self._newest[1:]
+
+    def _decide(self, sequence: int) -> tuple[Rung, str]:
+        grid = self._grid
+        before_any = grid.slowest_rung, math.nan
+        rung, snr_db = self._asked.pop(sequence, before_any)
+        rung = grid.fixed_rung or rung
+        if not grid.choices:
+            return rung, next(iter(grid.schemes))
+        picked = pick_scheme(snr_db, self._scheme, grid.choices)
+        names = list(grid.schemes)
+        held = [name for name in names[: names.index(picked) + 1] if grid.holds(name, rung)]
+        # Before any feedback nothing is in use, and the first estimate may choose freely.
+        self._scheme = None if math.isnan(snr_db) else held[-1]
+        return rung, held[-1]
+
+
+def _split(num_symbols: int, bits: Mapping[Modality, int], alone: Modality) -> dict[Modality, int]:
+    """Symbols of a block for each modality in it, in proportion to their bits."""
+    total = sum(bits.values())
+    if not total:
+        return {alone: num_symbols}
+    split: dict[Modality, int] = {}
+    bits_so_far = symbols_so_far = 0
+    for modality, num_bits in bits.items():
+        bits_so_far += num_bits
+        upto = round(num_symbols * bits_so_far / total)
+        split[modality] = upto - symbols_so_far
+        symbols_so_far = upto
+    return split
 
 
 class LinkSender:
@@ -198,22 +313,24 @@ class LinkSender:
     def __init__(self, setup: SessionSetup) -> None:
         self._setup = setup
         self._grid = plan_grid(setup)
-        self._rungs = _RungClock(setup, self._grid)
-        self._parts: list[PartSender] = [
-            self._part(modality, num) for modality, num in self._grid.part_symbols.items()
-        ]
+        self._agreement = _Agreement(setup, self._grid)
+        self._parts: dict[Modality, PartSender] = {
+            modality: self._part(modality, num) for modality, num in self._grid.part_symbols.items()
+        }
         self._waiting: dict[int, Feedback] = {}
         self._snr_db: float | None = None
         self._next_sequence = 0
 
     def _part(self, modality: Modality, num_symbols: int) -> PartSender:
-        codec = self._grid.scheme.video_codec
-        rung = self._grid.fixed_rung
-        if modality == Modality.VIDEO and codec and rung:
-            return VideoSender(self._setup, num_symbols, codec, rung)
+        grid = self._grid
+        codec = grid.scheme.video_codec
+        if modality == Modality.VIDEO and codec and grid.fixed_rung:
+            return VideoSender(self._setup, num_symbols, codec, grid.fixed_rung)
         if modality == Modality.KEYFRAME:
             return DjsccSender(self._setup, num_symbols)
-        return LowresSender(self._setup, num_symbols, self._grid.slowest_rung)
+        if modality == Modality.CAPTION:
+            return CaptionSender(self._setup, num_symbols)
+        return BundleSender(self._setup, grid.bundled, num_symbols, grid.slowest_rung)
 
     @property
     def next_sequence(self) -> int:
@@ -231,34 +348,42 @@ class LinkSender:
         if feedback.generation == self._setup.generation:
             self._waiting[feedback.sequence] = feedback
 
-    def encode(self, rgb: NDArray[np.uint8], pts_us: int) -> SentFrame:
-        """Radio frame for the next video frame. rgb: [H, W, 3], uint8, of the set-up's size."""
-        setup, sequence = self._setup, self._next_sequence
+    def encode(self, semantics: Semantics, pts_us: int) -> SentFrame:
+        """Radio frame for the next video frame, which is of the set-up's size."""
+        setup, sequence, grid = self._setup, self._next_sequence, self._grid
         self._apply_feedback(sequence - setup.feedback_delay_frames)
         self._next_sequence += 1
-        rung = self._rungs.rung(sequence)
+        rung, scheme_id = self._agreement.at(sequence)
         pilots = pilot_symbols(setup.pilots_per_frame, setup.seed, sequence)
         blocks = [Block(Modality.PILOT, pilots)]
+        symbols: dict[Modality, int] = {Modality.PILOT: len(pilots)}
         payload_bits: dict[Modality, int] = {}
         information_bits = 0
-        parts = [
-            (part.modality, part.encode(rgb, sequence, rung, self._snr_db)) for part in self._parts
+        parts: list[tuple[Modality, SentPart]] = [
+            (modality, self._parts[modality].encode(semantics, sequence, rung, self._snr_db, sent))
+            for modality, sent in grid.parts(scheme_id).items()
         ]
-        if self._grid.control:
+        if grid.control:
             values = {name: value for _, part in parts for name, value in part.control.items()}
             key = block_key(setup.seed, sequence, Modality.CONTROL)
-            samples = encode_control(values, self._grid.control, key)
+            samples = encode_control(values, grid.control, key)
             blocks.append(Block(Modality.CONTROL, samples))
-            payload_bits[Modality.CONTROL] = self._grid.control.num_bits
-            information_bits += self._grid.control.num_bits + crc.length_bits(CRC_KIND)
+            symbols[Modality.CONTROL] = len(samples)
+            payload_bits[Modality.CONTROL] = grid.control.num_bits
+            information_bits += grid.control.num_bits + crc.length_bits(CRC_KIND)
+        means = Received()
         for modality, part in parts:
-            payload_bits[modality] = part.payload_bits
-            information_bits += part.payload_bits + part.crc_bits
+            means = means.then(part.means)
+            payload_bits.update(part.payload_bits)
+            information_bits += sum(part.payload_bits.values()) + part.crc_bits
             if len(part.samples):
                 blocks.append(Block(modality, part.samples))
+                symbols.update(_split(len(part.samples), part.payload_bits, modality))
         return SentFrame(
             radio=RadioFrame(setup.generation, sequence, pts_us, tuple(blocks)),
-            symbols_by_modality={block.modality: len(block.samples) for block in blocks},
+            scheme_id=scheme_id,
+            means=means,
+            symbols_by_modality=symbols,
             payload_bits_by_modality=payload_bits,
             information_bits=information_bits,
         )
@@ -269,10 +394,10 @@ class LinkSender:
         feedback = self._waiting.pop(sequence)
         if feedback.rung_index >= len(LADDER):
             raise InputError(f"Feedback asks for rung {feedback.rung_index}, past the ladder.")
-        self._rungs.ask(sequence, LADDER[feedback.rung_index])
+        self._agreement.ask(sequence, LADDER[feedback.rung_index], feedback.snr_db)
         self._snr_db = feedback.snr_db
-        for part in self._parts:
-            part.acknowledge(sequence, part.modality in feedback.received)
+        for modality, part in self._parts.items():
+            part.acknowledge(sequence, modality in feedback.received)
 
 
 class LinkReceiver:
@@ -281,11 +406,11 @@ class LinkReceiver:
     def __init__(self, setup: SessionSetup) -> None:
         self._setup = setup
         self._grid = plan_grid(setup)
-        self._rungs = _RungClock(setup, self._grid)
+        self._agreement = _Agreement(setup, self._grid)
         self._asked = self._grid.slowest_rung
-        self._parts: list[PartReceiver] = [
-            self._part(modality, num) for modality, num in self._grid.part_symbols.items()
-        ]
+        self._parts: dict[Modality, PartReceiver] = {
+            modality: self._part(modality, num) for modality, num in self._grid.part_symbols.items()
+        }
         self._fading = setup.channel_model == ChannelModel.RAYLEIGH
         self._estimator = LinkEstimator(
             window_frames=max(1, round(_ESTIMATE_WINDOW_S * setup.fps)), fading=self._fading
@@ -293,12 +418,15 @@ class LinkReceiver:
         self._next_sequence = 0
 
     def _part(self, modality: Modality, num_symbols: int) -> PartReceiver:
-        codec = self._grid.scheme.video_codec
+        grid = self._grid
+        codec = grid.scheme.video_codec
         if modality == Modality.VIDEO and codec:
             return VideoReceiver(self._setup, num_symbols, codec)
         if modality == Modality.KEYFRAME:
             return DjsccReceiver(self._setup, num_symbols)
-        return LowresReceiver(self._setup, num_symbols, self._grid.slowest_rung)
+        if modality == Modality.CAPTION:
+            return CaptionReceiver(self._setup, num_symbols)
+        return BundleReceiver(self._setup, grid.bundled, num_symbols, grid.slowest_rung)
 
     def receive(self, frame: RadioFrame) -> ReceivedFrame:
         """Decodes the next radio frame.
@@ -306,11 +434,13 @@ class LinkReceiver:
         Raises InputError for a frame that cannot be of this session: wrong generation, out of
         order, a fixed block of the wrong size, samples that are not finite.
         """
-        setup = self._setup
-        samples = self._check(frame)
+        setup, grid = self._setup, self._grid
         sequence = self._next_sequence
+        samples = self._check_frame(frame)
+        rung, scheme_id = self._agreement.at(sequence)
+        parts = grid.parts(scheme_id)
+        self._check_sizes(samples, parts)
         self._next_sequence += 1
-        rung = self._rungs.rung(sequence)
         estimator = self._estimator
         pilots = pilot_symbols(setup.pilots_per_frame, setup.seed, sequence)
         estimator.observe_pilots(samples[Modality.PILOT], pilots)
@@ -318,48 +448,48 @@ class LinkReceiver:
         failed: list[Modality] = []
         checked: list[Modality] = []
         control: Mapping[str, int] | None = {}
-        if self._grid.control:
+        if grid.control:
             checked.append(Modality.CONTROL)
             equalised, noise_var = self._equalise(samples[Modality.CONTROL])
             key = block_key(setup.seed, sequence, Modality.CONTROL)
-            control = decode_control(equalised, noise_var, self._grid.control, key)
+            control = decode_control(equalised, noise_var, grid.control, key)
             if control is None:
                 failed.append(Modality.CONTROL)
 
-        pictures: dict[Modality, NDArray[np.uint8]] = {}
+        came = Received()
         received: set[Modality] = set()
         seen: list[NDArray[np.complex64]] = []
-        for part in self._parts:
+        for modality, sent in parts.items():
+            part = self._parts[modality]
             if control is None:
                 part.lost(sequence)
                 continue
-            block = _as_long_as(samples.get(part.modality), part.num_symbols(control))
+            block = _as_long_as(samples.get(modality), part.num_symbols(control))
             equalised, noise_var = self._equalise(block)
-            seen.append(equalised)
-            result = part.decode(equalised, noise_var, sequence, rung, control)
+            seen.append(equalised[: len(samples.get(modality, ()))])
+            result = part.decode(equalised, noise_var, sequence, rung, control, sent)
             if result.expected:
-                checked.append(part.modality)
+                checked.extend(sorted(sent))
                 if result.resent is None:
-                    failed.append(part.modality)
+                    failed.extend(sorted(sent))
             if result.ok:
-                received.add(part.modality)
-            if result.picture is not None:
-                pictures[part.modality] = result.picture
+                received.add(modality)
+            came = came.then(result.came)
             if result.resent is not None:
-                estimator.observe_resent(block, result.resent)
-            elif not part.control_fields and not self._fading:
+                estimator.observe_resent(block[: len(result.resent)], result.resent)
+            elif part.fixed_size and not self._fading:
                 # Not known, but of unit power when sent: tells the noise where little else does.
                 estimator.observe_blind(block)
 
-        feedback = self._feedback(sequence, frozenset(received))
         return ReceivedFrame(
             sequence=sequence,
             pts_us=frame.pts_us,
-            feedback=feedback,
+            feedback=self._feedback(sequence, frozenset(received)),
             snr_db=estimator.mean_snr_db,
             rung=rung,
-            pictures=pictures,
-            complete=len(received) == len(self._parts),
+            scheme_id=scheme_id,
+            came=came,
+            complete=len(received) == len(parts),
             checked=tuple(checked),
             crc_failed=tuple(failed),
             constellation=np.concatenate([*seen, np.empty(0, np.complex64)])[
@@ -380,7 +510,7 @@ class LinkReceiver:
             safe_db = snr_db - FADE_MARGIN_DB if self._fading else snr_db
             picked = ladder.pick_rung(safe_db, self._asked)
             self._asked = max(picked, self._grid.slowest_rung, key=lambda rung: rung.index)
-        self._rungs.ask(sequence, self._asked)
+        self._agreement.ask(sequence, self._asked, snr_db)
         adaptive_bits = RUNG_REPORT_BITS if self._grid.fixed_rung is None else 0
         return Feedback(
             generation=self._setup.generation,
@@ -391,25 +521,31 @@ class LinkReceiver:
             num_bits=len(self._parts) + adaptive_bits + SNR_REPORT_BITS,
         )
 
-    def _check(self, frame: RadioFrame) -> dict[Modality, NDArray[np.complex64]]:
+    def _check_frame(self, frame: RadioFrame) -> dict[Modality, NDArray[np.complex64]]:
         if frame.generation != self._setup.generation or frame.sequence != self._next_sequence:
             raise InputError(
                 f"Radio frame {frame.generation}/{frame.sequence} came where "
                 f"{self._setup.generation}/{self._next_sequence} was due: send frames in order."
             )
         samples = {block.modality: block.samples for block in frame.blocks}
+        if not all(np.isfinite(block).all() for block in samples.values()):
+            raise InputError("A radio frame holds samples that are not finite numbers.")
+        return samples
+
+    def _check_sizes(
+        self,
+        samples: Mapping[Modality, NDArray[np.complex64]],
+        parts: Mapping[Modality, frozenset[Modality]],
+    ) -> None:
         fixed = {Modality.PILOT: self._setup.pilots_per_frame}
-        for part in self._parts:
-            if not part.control_fields:
-                fixed[part.modality] = part.num_symbols({})
         if self._grid.control:
             fixed[Modality.CONTROL] = self._grid.control_symbols
+        for modality in parts:
+            if self._parts[modality].fixed_size:
+                fixed[modality] = self._parts[modality].num_symbols({})
         for modality, num_symbols in fixed.items():
             if len(samples.get(modality, ())) != num_symbols:
                 raise InputError(
                     f"A {modality.label} block of {len(samples.get(modality, ()))} symbols came "
                     f"where the set-up fixes {num_symbols}."
                 )
-        if not all(np.isfinite(block).all() for block in samples.values()):
-            raise InputError("A radio frame holds samples that are not finite numbers.")
-        return samples

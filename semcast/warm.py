@@ -6,7 +6,8 @@ import numpy as np
 
 from semcast.air.warm import warm_up as warm_up_air
 from semcast.link import LinkReceiver, LinkSender
-from semcast.schemes import SCHEMES, resolve_mcs
+from semcast.schemes import SCHEMES, find_scheme, resolve_mcs
+from semcast.semantics import Semantics
 from semcast.session import SessionSetup
 
 _SIDE = 64
@@ -14,10 +15,13 @@ _FRAMES = 3
 
 
 def warm_up() -> None:
-    """Sends a few frames of every classical scheme to itself: compiles and opens what they need."""
+    """Sends a few frames of everything digital to itself: compiles and opens what they need."""
     warm_up_air()
     pictures = np.random.default_rng(0).integers(0, 256, (_FRAMES, _SIDE, _SIDE, 3), np.uint8)
-    for scheme in SCHEMES.values():
+    labels = np.zeros((_SIDE, _SIDE), np.uint8)
+    labels[16:48, 8:40] = 1
+    every_layer = find_scheme("caption,contours,sketch,motion,lowres")
+    for scheme in (*SCHEMES.values(), every_layer):
         if scheme.learned:
             continue  # its network is loaded by the first session that uses it
         setup = SessionSetup(
@@ -31,5 +35,7 @@ def warm_up() -> None:
         )
         sender, receiver = LinkSender(setup), LinkReceiver(setup)
         for index, picture in enumerate(pictures):
-            radio = sender.encode(picture, index).radio
+            moved = np.roll(labels, 3 * index, axis=1)
+            semantics = Semantics(picture, moved, sketch=moved, motion=0.01, caption="Warm-up.")
+            radio = sender.encode(semantics, index).radio
             sender.feedback(receiver.receive(radio).feedback)

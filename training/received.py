@@ -177,6 +177,7 @@ def send_window(shot: Shot, spec: WindowSpec, fps: float = 8.0) -> ReceivedWindo
     """Sends a window over the real link and keeps what the receiver held at each frame."""
     from channel_emulator.impairments import ChannelSettings, Emulator
     from semcast.link import LinkReceiver, LinkSender
+    from semcast.semantics import Semantics
     from semcast.session import ChannelModel, Modality, SessionSetup
 
     setup = SessionSetup(
@@ -195,11 +196,11 @@ def send_window(shot: Shot, spec: WindowSpec, fps: float = 8.0) -> ReceivedWindo
     came = -1
     pictures, ages = [], []
     for k in range(spec.num_frames):
-        sent = sender.encode(source_frame(shot, spec, k), round(1e6 * k / fps))
+        sent = sender.encode(Semantics(source_frame(shot, spec, k)), round(1e6 * k / fps))
         noisy, _ = emulator.apply(sent.radio, settings)
         received = receiver.receive(noisy)
         sender.feedback(received.feedback)
-        picture = received.pictures.get(Modality.LOWRES)
+        picture = received.came.pictures.get(Modality.LOWRES)
         if picture is not None:
             held, came = picture, k
         pictures.append(held)

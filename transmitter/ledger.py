@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 from semcast.link import SentFrame
 from semcast.metrics.psnr import psnr_db
 from semcast.rpc.messages import modality_to_proto
+from semcast.semantics import Received
 from semcast.session import Modality
 from semcast.v1 import link_pb2, transmitter_pb2
+from transmitter.coarseness import Coarseness
+
+_FINE = Coarseness()
 
 
 @dataclass(slots=True)
@@ -25,6 +29,7 @@ class _Entry:
     source_rgb: NDArray[np.uint8]
     captured_s: float
     stages_ms: dict[str, float]
+    coarseness: Coarseness
     channel: link_pb2.ChannelTelemetry | None = None
     receiver: link_pb2.ReceiverTelemetry | None = None
     tap: link_pb2.TapFrame | None = None
@@ -48,6 +53,7 @@ class Ledger:
     measurement_tap: bool
     cbr_target: float
     _open: dict[int, _Entry] = field(default_factory=dict)
+    _said: Received = field(default_factory=Received)
     _next: int = 0
 
     @property
@@ -61,9 +67,11 @@ class Ledger:
         source_rgb: NDArray[np.uint8],
         captured_s: float,
         stages_ms: dict[str, float],
+        coarseness: Coarseness = _FINE,
     ) -> None:
         """Opens the entry of a frame that was put on the air; captured_s: monotonic clock."""
-        self._open[frame.radio.sequence] = _Entry(frame, source_rgb, captured_s, dict(stages_ms))
+        entry = _Entry(frame, source_rgb, captured_s, dict(stages_ms), coarseness)
+        self._open[frame.radio.sequence] = entry
 
     def feedback(self, message: link_pb2.Feedback) -> None:
         """Counts what the feedback on a frame cost."""
@@ -105,6 +113,7 @@ class Ledger:
 
     def _finish(self, entry: _Entry, pictures: bool) -> FinishedFrame:
         sent = entry.sent
+        self._said = self._said.then(sent.means)
         report = transmitter_pb2.FrameReport(
             sequence=sent.radio.sequence,
             pts_us=sent.radio.pts_us,
@@ -117,6 +126,9 @@ class Ledger:
             channel=entry.channel,
             latency_ms=entry.latency_ms,
             cbr_target=self.cbr_target,
+            caption_sent=self._said.caption or "",
+            coarseness=entry.coarseness.level,
+            coarseness_detail=entry.coarseness.detail,
             stages=[
                 link_pb2.StageDuration(stage=stage, duration_ms=duration_ms)
                 for stage, duration_ms in entry.stages_ms.items()
@@ -129,10 +141,12 @@ class Ledger:
         report.psnr_db = psnr_db(entry.source_rgb, received)
         if not pictures:
             return FinishedFrame(report, None)
+        contours = self._said.contours
         pair = transmitter_pb2.FramePair(
             sequence=sent.radio.sequence,
             source_rgb=entry.source_rgb.tobytes(),
             received_rgb=tap.rgb,
+            labels_sent=b"" if contours is None else contours.labels.tobytes(),
             labels_received=tap.labels,
         )
         return FinishedFrame(report, pair)

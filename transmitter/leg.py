@@ -1,7 +1,7 @@
 """One link of a running session: frames in, radio frames out, and what comes back.
 
-    offer ──► queue of 2 ──► wait for credit ──► encode (worker) ──► channel ──► feedback, telemetry
-                                                                                └──► deliver
+    offer ──► queue of 2 ──► credit ──► extract ──► encode ──► channel ──► feedback, telemetry
+                                                                       └──► deliver
 
 The credit is the feedback that the next frame depends on, and room for its report: what comes back
 is always read at once, and a slow taker of reports holds up encoding, not reading.
@@ -30,8 +30,11 @@ from semcast.errors import UnavailableError
 from semcast.link import LinkSender
 from semcast.rpc.client import error_from_rpc
 from semcast.rpc.messages import feedback_from_proto, frame_to_proto, setup_to_proto
+from semcast.schemes import find_scheme
 from semcast.timing import timed
 from semcast.v1 import channel_pb2, channel_pb2_grpc, link_pb2
+from transmitter.coarseness import Coarseness, adapt
+from transmitter.extraction import Extraction, LiveExtraction
 from transmitter.ledger import FinishedFrame, Ledger
 from transmitter.plan import LegPlan
 
@@ -40,6 +43,8 @@ logger = logging.getLogger(__name__)
 _QUEUE_FRAMES = 2
 _UNDELIVERED_REPORTS = 8
 _RETRY_S = 0.25
+_PATIENCE = 0.25
+"""Part of a frame interval that a live frame waits for its own labels, where they come in time."""
 _BROKEN = (grpc.aio.AioRpcError, asyncio.InvalidStateError)
 
 Result = TypeVar("Result")
@@ -57,7 +62,12 @@ class CapturedFrame:
 
 
 class Leg:
-    """Runs one link. paced: drop late frames and survive restarts; else block, and fail on loss."""
+    """Runs one link.
+
+    worker: thread of the codecs. eyes: thread of the extractors.
+    paced: drop late frames and survive restarts; else block, and fail on loss. A paced leg looks
+    for objects less often when it gets late; any other looks at every frame.
+    """
 
     def __init__(
         self,
@@ -65,6 +75,7 @@ class Leg:
         channel: link_pb2.ChannelSettings,
         stub: channel_pb2_grpc.ChannelServiceStub,
         worker: Executor,
+        eyes: Executor,
         on_finished: Callable[[str, FinishedFrame], Awaitable[None]],
         on_state: Callable[[str, str], Awaitable[None]],
         wants_pictures: Callable[[], bool],
@@ -78,6 +89,9 @@ class Leg:
         self._channel_changed = False
         self._stub = stub
         self._worker = worker
+        self._eyes = eyes
+        self._extraction: Extraction | None = None
+        self._coarseness = Coarseness()
         self._on_finished = on_finished
         self._on_state = on_state
         self._wants_pictures = wants_pictures
@@ -123,6 +137,8 @@ class Leg:
             self._over = True
             while not self._queue.empty():
                 self._queue.get_nowait()
+            if self._extraction:
+                self._extraction.close()
 
     async def _run_generations(self) -> None:
         generation = 1
@@ -143,10 +159,11 @@ class Leg:
     async def _run_generation(self, generation: int) -> None:
         setup = self._plan.setup.model_copy(update={"generation": generation})
         link, _ = await self._on_worker(lambda: LinkSender(setup))
+        extraction = await self._fresh_extraction()
         stream = _Stream(link, Ledger(generation, setup.measurement_tap, self._plan.cbr))
         call = self._stub.Relay()
         reader = asyncio.create_task(self._read(call, stream))
-        writer = asyncio.create_task(self._write(call, stream))
+        writer = asyncio.create_task(self._write(call, stream, extraction))
         deliverer = asyncio.create_task(self._deliver(stream))
         tasks = (reader, writer, deliverer)
         try:
@@ -165,8 +182,25 @@ class Leg:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _write(self, call: _Call, stream: _Stream) -> None:
+    async def _fresh_extraction(self) -> Extraction:
+        """On its thread: the first time it loads networks."""
+        plan = self._plan
+
+        def make() -> Extraction:
+            if self._extraction is None:
+                scheme = find_scheme(plan.setup.scheme)
+                return Extraction(scheme, plan.setup, plan.caption, plan.extractors)
+            self._extraction.reset()
+            return self._extraction
+
+        extraction, _ = await self._on(self._eyes, make)
+        self._extraction = extraction
+        return extraction
+
+    async def _write(self, call: _Call, stream: _Stream, extraction: Extraction) -> None:
         setup, link = self._plan.setup, stream.link
+        live = LiveExtraction(extraction, self._eyes)
+        dropped_before = self.frames_dropped
         self._channel_changed = False
         await call.write(
             channel_pb2.RelayRequest(
@@ -193,9 +227,33 @@ class Leg:
             start_s = time.monotonic()
             # Without pacing, a frame counts as come in when the link takes it.
             captured_s = frame.captured_s if self._paced else start_s
-            sent, encode_ms = await self._on_worker(partial(link.encode, frame.rgb, frame.pts_us))
-            stages_ms = {"source": frame.source_ms, "encode": encode_ms}
-            stream.ledger.sent(sent, frame.rgb, captured_s, stages_ms)
+            coarseness = self._coarseness
+            if extraction.immediate:
+                semantics, extract_ms = extraction.extract(frame.rgb), 0.0
+            elif self._paced:
+                semantics = await live.extract(
+                    frame.rgb,
+                    period_frames=coarseness.period_frames,
+                    patience_s=0.0 if coarseness.level else _PATIENCE / setup.fps,
+                )
+                extract_ms = live.extract_ms
+            else:
+                semantics, extract_ms = await self._on(
+                    self._eyes, partial(extraction.extract, frame.rgb)
+                )
+            encode = partial(link.encode, semantics, frame.pts_us)
+            sent, encode_ms = await self._on_worker(encode)
+            stages_ms = {"source": frame.source_ms, "extract": extract_ms, "encode": encode_ms}
+            stream.ledger.sent(sent, frame.rgb, captured_s, stages_ms, coarseness)
+            if self._paced and not extraction.immediate:
+                self._coarseness = adapt(
+                    coarseness,
+                    age=(time.monotonic() - frame.captured_s) * setup.fps,
+                    extractor_behind=live.behind,
+                    dropped=self.frames_dropped > dropped_before,
+                    fps=setup.fps,
+                )
+                dropped_before = self.frames_dropped
             while self._channel_changed:
                 self._channel_changed = False
                 await call.write(channel_pb2.RelayRequest(channel=self._channel))
@@ -237,8 +295,12 @@ class Leg:
             stream.delivered.set()
 
     async def _on_worker(self, function: Callable[[], Result]) -> tuple[Result, float]:
-        """Result, and service time in milliseconds (waiting for the worker left out)."""
-        return await asyncio.get_running_loop().run_in_executor(self._worker, timed, function)
+        return await self._on(self._worker, function)
+
+    @staticmethod
+    async def _on(thread: Executor, function: Callable[[], Result]) -> tuple[Result, float]:
+        """Result, and service time in milliseconds (waiting for the thread left out)."""
+        return await asyncio.get_running_loop().run_in_executor(thread, timed, function)
 
 
 @dataclass(slots=True)

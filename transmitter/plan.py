@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
@@ -14,6 +14,8 @@ from semcast.rpc.messages import channel_model_from_proto, setup_from_proto, set
 from semcast.schemes import find_scheme, resolve_mcs, symbols_per_frame
 from semcast.session import ChannelModel, SessionSetup
 from semcast.v1 import link_pb2, transmitter_pb2
+from transmitter.extraction import NO_CAPTIONER, ExtractorNames
+from transmitter.extractors.hub_captioners import installed_captioner
 
 MAIN_LEG = "main"
 BASELINE_LEG = "baseline"
@@ -31,11 +33,13 @@ MAX_PIXELS = 2_700_000
 
 @dataclass(frozen=True, slots=True)
 class LegPlan:
-    """One link of a session. cbr: its target."""
+    """One link of a session. cbr: its target. caption, extractors: what its frames mean."""
 
     name: str
     setup: SessionSetup
     cbr: float
+    caption: str = ""
+    extractors: ExtractorNames = field(default_factory=ExtractorNames)
 
 
 def session_id_of(session_id: str, leg: str) -> str:
@@ -92,8 +96,21 @@ def plan_legs(spec: transmitter_pb2.SessionSpec) -> list[LegPlan]:
         # What the next hop would refuse is refused before anything starts.
         setup_from_proto(setup_to_proto(setup))
         plan_grid(setup)
-        plans.append(LegPlan(leg, setup, cbr))
+        plans.append(LegPlan(leg, setup, cbr, spec.caption, _extractors(spec)))
     return plans
+
+
+def _extractors(spec: transmitter_pb2.SessionSpec) -> ExtractorNames:
+    bundled = ExtractorNames()
+    captioner = spec.captioner
+    if not captioner:
+        installed = installed_captioner()
+        captioner = installed.name if installed else NO_CAPTIONER
+    return ExtractorNames(
+        segmenter=spec.segmenter or bundled.segmenter,
+        sketcher=spec.sketcher or bundled.sketcher,
+        captioner=captioner,
+    )
 
 
 def check_channel(channel: link_pb2.ChannelSettings) -> None:

@@ -18,10 +18,11 @@ from semcast.rpc.server import RpcServer, run_service
 from semcast.v1 import channel_pb2_grpc, transmitter_pb2, transmitter_pb2_grpc
 from transmitter.catalogue import Catalogue
 from transmitter.events import Subscription
+from transmitter.extractors.captioner import choose_caption
 from transmitter.plan import check_channel, plan_legs
 from transmitter.session import FrameSource, RunningSession
 from transmitter.settings import TransmitterSettings
-from transmitter.sources import read_clip
+from transmitter.sources import caption_beside, read_clip
 from transmitter.webcams import PREFIX, Webcams
 
 _ENDED = (transmitter_pb2.SESSION_STATE_ENDED, transmitter_pb2.SESSION_STATE_FAILED)
@@ -44,6 +45,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
         self._channel = open_channel(settings.channel_address, settings.client_tls)
         self._stub = channel_pb2_grpc.ChannelServiceStub(self._channel)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="transmitter-maths")
+        self._eyes = ThreadPoolExecutor(1, thread_name_prefix="transmitter-eyes")
         self._sessions: dict[str, tuple[RunningSession, asyncio.Task[None]]] = {}
         self._expiring: asyncio.Task[None] | None = None
 
@@ -104,7 +106,8 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
         await self._webcams.close_all()
         await self._channel.close(grace=None)
         self._catalogue.close()
-        self._worker.shutdown(wait=True, cancel_futures=True)
+        for thread in (self._worker, self._eyes):
+            thread.shutdown(wait=True, cancel_futures=True)
 
     @property
     def _num_running(self) -> int:
@@ -143,9 +146,13 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
     async def _start(
         self, spec: transmitter_pb2.SessionSpec, *, any_path: bool, pictures: bool | None
     ) -> tuple[RunningSession, Subscription | None]:
-        # On a thread: the first plan of a learned scheme loads torch and its network.
-        plans = await asyncio.to_thread(plan_legs, spec)
         source = await asyncio.to_thread(self._open_source, spec, any_path)
+        try:
+            # On a thread: the first plan of a learned scheme loads torch and its network.
+            plans = await asyncio.to_thread(plan_legs, spec)
+        except BaseException:
+            source.close()
+            raise
         while spec.session_id in self._sessions:
             await self._stop(spec.session_id)
         if self._num_running >= self._settings.max_sessions:
@@ -157,7 +164,9 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
         for session_id, (ended, _) in list(self._sessions.items()):
             if ended.status.state in _ENDED:
                 del self._sessions[session_id]
-        session = RunningSession(spec, plans, source, self._stub, self._worker, self._observe)
+        session = RunningSession(
+            spec, plans, source, self._stub, self._worker, self._eyes, self._observe
+        )
         subscription = None
         if pictures is not None:
             subscription = session.hub.subscribe(lossless=True, pictures=pictures)
@@ -171,6 +180,7 @@ class TransmitterService(transmitter_pb2_grpc.TransmitterServiceServicer):
             return self._webcams.source(spec.clip, fps=fps, width=width, height=height)
         listed = spec.clip.startswith(("sample:", "upload:", "file:"))
         clip = spec.clip if any_path and not listed else self._catalogue.locate(spec.clip)
+        spec.caption = choose_caption(spec.caption, caption_beside(clip), None).text
         frames = read_clip(
             clip,
             fps=fps,

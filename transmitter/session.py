@@ -49,9 +49,13 @@ class RunningSession:
         source: FrameSource,
         stub: channel_pb2_grpc.ChannelServiceStub,
         worker: Executor,
+        eyes: Executor,
         observe: Callable[[str, transmitter_pb2.FrameReport], None],
     ) -> None:
-        """observe: told of every finished frame and its leg."""
+        """worker: thread of the codecs. eyes: thread of the extractors.
+
+        observe: told of every finished frame and its leg.
+        """
         self.spec = spec
         self.hub = EventHub()
         self.status = transmitter_pb2.SessionStatus(state=transmitter_pb2.SESSION_STATE_CONNECTING)
@@ -71,6 +75,7 @@ class RunningSession:
                 spec.channel,
                 stub,
                 worker,
+                eyes,
                 self._on_finished,
                 self._on_state,
                 lambda: self.hub.wants_pictures,

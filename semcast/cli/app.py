@@ -99,6 +99,15 @@ def send(
         int, typer.Option(min=0, max=2**63 - 1, help="Of noise, pilots and generator.")
     ] = 7777,
     caption: Annotated[str, typer.Option(help="Caption; else the .txt beside the clip.")] = "",
+    segmenter: Annotated[
+        str, typer.Option(help="What finds objects: bundled, or a name of 'semcast models'.")
+    ] = "bundled",
+    sketcher: Annotated[
+        str, typer.Option(help="What finds strokes: bundled, or a name of 'semcast models'.")
+    ] = "bundled",
+    captioner: Annotated[
+        str, typer.Option(help="What writes captions: a name, none, or the one installed.")
+    ] = "",
     generator: Annotated[
         str, typer.Option(help="What makes the frames: auto, or a name of 'semcast models'.")
     ] = "passthrough",
@@ -139,6 +148,9 @@ def send(
         seed=seed,
         generator=generator,
         caption=caption,
+        segmenter=segmenter,
+        sketcher=sketcher,
+        captioner=captioner,
         max_frames=frames or 0,
         measurement_tap=True,
         feedback_delay_frames=feedback_delay,

@@ -20,17 +20,21 @@ from receiver.session import ReceiverSession
 from receiver.streams import FrameOutcome
 from semcast.link import LinkSender
 from semcast.rpc.messages import feedback_to_proto
+from semcast.schemes import find_scheme
 from semcast.v1 import transmitter_pb2
 from semcast.warm import warm_up
+from transmitter.extraction import Extraction
+from transmitter.extractors.captioner import choose_caption
 from transmitter.ledger import FinishedFrame, Ledger
 from transmitter.plan import plan_legs
-from transmitter.sources import read_clip
+from transmitter.sources import caption_beside, read_clip
 
 
 def run_in_process(
     spec: transmitter_pb2.SessionSpec, record_dir: Path | None
 ) -> Iterator[FinishedFrame]:
     """Streams a clip through link, emulator and receiver; yields each frame's report and pair."""
+    spec.caption = choose_caption(spec.caption, caption_beside(spec.clip), None).text
     plan = plan_legs(spec)[0]
     warm_up()
     setup = settle_generator(plan.setup)
@@ -41,21 +45,26 @@ def run_in_process(
         height=setup.height,
         max_frames=spec.max_frames or None,
     )
+    extraction = Extraction(find_scheme(setup.scheme), setup, plan.caption, plan.extractors)
     sender = LinkSender(setup)
     emulator = Emulator(setup.generation)
     channel = settings_from_proto(spec.channel)
     receiver = ReceiverSession(setup, make_generator(setup.generator))
     ledger = Ledger(setup.generation, measurement_tap=True, cbr_target=plan.cbr)
     with ExitStack() as stack:
+        stack.callback(extraction.close)
         recorder = stack.enter_context(Recorder(record_dir, setup)) if record_dir else None
         captured_s = time.monotonic()
         for frame in frames:
             source_s = time.monotonic()
-            sent = sender.encode(frame.rgb, frame.pts_us)
+            semantics = extraction.extract(frame.rgb)
+            extracted_s = time.monotonic()
+            sent = sender.encode(semantics, frame.pts_us)
             encoded_s = time.monotonic()
             stages_ms = {
                 "source": 1e3 * (source_s - captured_s),
-                "encode": 1e3 * (encoded_s - source_s),
+                "extract": 1e3 * (extracted_s - source_s),
+                "encode": 1e3 * (encoded_s - extracted_s),
             }
             ledger.sent(sent, frame.rgb, source_s, stages_ms)
             noisy, measurement = emulator.apply(sent.radio, channel)
@@ -83,6 +92,21 @@ def run_in_process(
             ledger.receiver(telemetry_to_proto(setup, outcome), rendered_s)
             yield from ledger.finished(pictures=True)
             captured_s = time.monotonic()
+
+
+def label_maps(
+    pair: transmitter_pb2.FramePair, width: int, height: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+    """Labels sent and received, [height, width], uint8; None where no contours are sent.
+
+    Before the first have arrived, nothing but background.
+    """
+    if not pair.labels_sent:
+        return None
+    sent = np.frombuffer(pair.labels_sent, np.uint8).reshape(height, width)
+    if not pair.labels_received:
+        return sent, np.zeros_like(sent)
+    return sent, np.frombuffer(pair.labels_received, np.uint8).reshape(height, width)
 
 
 def pictures(

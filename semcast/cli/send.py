@@ -15,13 +15,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from semcast.cli.in_process import pictures, run_in_process
+from semcast.cli.in_process import label_maps, pictures, run_in_process
 from semcast.cli.processes import LocalServices
 from semcast.cli.video_file import VideoFile, require_folders, write_arrays
 from semcast.errors import InputError
 from semcast.metrics.quality import QualityMeter
 from semcast.report import Report, ReportBuilder
 from semcast.rpc.client import open_channel, rpc_errors
+from semcast.schemes import find_scheme
+from semcast.session import Modality
 from semcast.v1 import transmitter_pb2, transmitter_pb2_grpc
 from transmitter.plan import plan_legs
 from transmitter.sources import probe_clip
@@ -117,6 +119,7 @@ class _Gathering:
         self._video: VideoFile | None = None
         self._source: list[NDArray[np.uint8]] = []
         self._received: list[NDArray[np.uint8]] = []
+        self._labels: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
         self.frames = 0
 
     def __enter__(self) -> _Gathering:
@@ -148,21 +151,36 @@ class _Gathering:
         if self._outputs.frames:
             self._source.append(source)
             self._received.append(received)
+            labels = label_maps(item, self._spec.width_px, self._spec.height_px)
+            if labels is None:
+                labels = (np.zeros(source.shape[:2], np.uint8),) * 2
+            self._labels.append(labels)
 
     def finish(self) -> Report:
         """Writes report and frames."""
         if not self.frames:
             raise InputError(f"'{self._spec.clip}' gave no frame.")
         if self._outputs.frames:
-            write_arrays(
-                self._outputs.frames,
-                received=np.stack(self._received),
-                source=np.stack(self._source),
-            )
-        report = self._builder.build(notes={})
+            arrays = {"received": np.stack(self._received), "source": np.stack(self._source)}
+            if Modality.CONTOURS in find_scheme(self._spec.scheme).modalities:
+                # Frames in which `auto` sent none have nothing but background.
+                arrays["labels_sent"] = np.stack([sent for sent, _ in self._labels])
+                arrays["labels_received"] = np.stack([received for _, received in self._labels])
+            write_arrays(self._outputs.frames, **arrays)
+        report = self._builder.build(notes=self._notes())
         if self._outputs.report:
             self._outputs.report.write_text(report.model_dump_json(indent=2) + "\n")
         return report
+
+
+    def _notes(self) -> dict[str, str]:
+        scheme = find_scheme(self._spec.scheme)
+        if Modality.CAPTION in scheme.modalities and not self._spec.caption:
+            return {
+                "caption_sent": "no caption was given, none stands beside the clip, and what a "
+                "captioner wrote, if one is installed, is all there is"
+            }
+        return {}
 
 
 def _progress(console: Console) -> Progress:

@@ -44,7 +44,7 @@ FULLNESS_PER_MILLE = (2, 5, 10, 20, 35, 55, 80)
 """Upper ends of the classes of how many of a map's pixels are set."""
 
 NUM_BORDERS = 4
-_BORDER_REACH = 2
+BORDER_REACH = 2
 
 WEIGHT_ONE = 256
 """Of a weight 1.0 of either layer."""
@@ -110,7 +110,7 @@ def _sums(
     model = model_of(reference is not None)
     sums = np.empty((*shape, NUM_HIDDEN), dtype=np.int32)
     sums[:] = model.bias + model.fullness[fullness]
-    reach = _BORDER_REACH
+    reach = BORDER_REACH
     sums[:, :reach] += model.borders[0]
     sums[:, -reach:] += model.borders[1]
     sums[:reach] += model.borders[2]

@@ -1,14 +1,15 @@
-"""Parts of a scheme: how one modality crosses the link, both halves of each in one file.
+"""Parts of a scheme: how semantics cross the link, both halves of each in one file.
 
-A part turns semantics into symbols of one block a frame, and back. What it may rely on at the
-receiver: the session set-up, the control values decoded for this frame, the rung both ends agreed
-on by feedback, and the block's symbols.
+A part turns semantics into the symbols of one block a frame, and back. It carries one modality, or
+several that share a block (`bundle`). What it may rely on at the receiver: the session set-up, the
+control values decoded for this frame, the rung both ends agreed on by feedback, and the block's
+symbols.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from semcast.air.control import ControlField
 from semcast.air.ladder import Rung
+from semcast.semantics import Received, Semantics
 from semcast.session import Modality
 
 State = TypeVar("State")
@@ -26,25 +28,28 @@ class SentPart:
     """One part of one frame at the transmitter.
 
     samples: [num_symbols], complex64; empty where the part sends nothing this time.
-    payload_bits: information bits less the CRC. crc_bits: the CRC's.
+    payload_bits: information bits of each modality, less the CRC. crc_bits: the CRC's.
+    means: the semantics as the receiver will read them, where the codec tells (digital ones).
     """
 
     samples: NDArray[np.complex64]
-    payload_bits: int
+    payload_bits: Mapping[Modality, int]
     crc_bits: int
     control: Mapping[str, int]
+    means: Received = field(default_factory=Received)
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedPart:
     """One part of one frame at the receiver.
 
-    picture: [h, w, 3], uint8, RGB, of any size; None where nothing new came.
-    expected: whether a CRC-checked block was expected. ok: the picture to show is whole.
-    resent: the block as it must have been sent, where its CRC holds: pilots after the fact.
+    came: what is new. ok: the part has all it should have by now.
+    expected: whether a CRC-checked block was expected.
+    resent: the block (or its beginning, where it may be shorter than what was read) as it must have
+        been sent, where its CRC holds: pilots after the fact.
     """
 
-    picture: NDArray[np.uint8] | None
+    came: Received
     expected: bool
     ok: bool
     resent: NDArray[np.complex64] | None
@@ -56,17 +61,23 @@ def block_key(seed: int, sequence: int, modality: Modality) -> int:
 
 
 class PartSender(Protocol):
-    """Transmitter half of a part."""
+    """Transmitter half of a part. modality: what its block is called on the air."""
 
     modality: Modality
     control_fields: tuple[ControlField, ...]
 
     def encode(
-        self, rgb: NDArray[np.uint8], sequence: int, rung: Rung, snr_db: float | None
+        self,
+        semantics: Semantics,
+        sequence: int,
+        rung: Rung,
+        snr_db: float | None,
+        sent: frozenset[Modality],
     ) -> SentPart:
-        """Symbols for frame `sequence`; rgb: [H, W, 3], uint8.
+        """Symbols for frame `sequence`.
 
         snr_db: the receiver's estimate, by the newest feedback in force; None before the first.
+        sent: modalities of the scheme in force; the part sends those of them that it carries.
         """
 
     def acknowledge(self, sequence: int, received: bool) -> None:
@@ -74,14 +85,17 @@ class PartSender(Protocol):
 
 
 class PartReceiver(Protocol):
-    """Receiver half of a part. least_payload_bits: fewer in a block are of no use."""
+    """Receiver half of a part.
+
+    fixed_size: its block has the same number of symbols at every frame.
+    """
 
     modality: Modality
     control_fields: tuple[ControlField, ...]
-    least_payload_bits: int
+    fixed_size: bool
 
     def num_symbols(self, control: Mapping[str, int]) -> int:
-        """Symbols of this frame's block, from set-up and control alone."""
+        """Symbols to read for this frame's block, from set-up and control alone."""
 
     def decode(
         self,
@@ -90,6 +104,7 @@ class PartReceiver(Protocol):
         sequence: int,
         rung: Rung,
         control: Mapping[str, int],
+        sent: frozenset[Modality],
     ) -> ReceivedPart:
         """What the block means; samples are equalised, noise_var is theirs (complex)."""
 

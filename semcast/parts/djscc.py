@@ -19,6 +19,7 @@ from semcast.air.control import ControlField
 from semcast.air.ladder import Rung
 from semcast.errors import InputError, UnavailableError
 from semcast.parts import ReceivedPart, SentPart
+from semcast.semantics import Received, Semantics
 from semcast.session import Modality, SessionSetup
 
 if TYPE_CHECKING:
@@ -87,19 +88,24 @@ class DjsccSender:
         self._num_symbols = num_symbols
 
     def encode(
-        self, rgb: NDArray[np.uint8], sequence: int, rung: Rung, snr_db: float | None
+        self,
+        semantics: Semantics,
+        sequence: int,
+        rung: Rung,
+        snr_db: float | None,
+        sent: frozenset[Modality],
     ) -> SentPart:
         """The picture's symbols, of unit mean power."""
         import torch
 
         from semcast.networks.pixels import to_unit
 
-        x = to_unit(torch.from_numpy(np.array(_resized(rgb, *self._size))[None]))
+        x = to_unit(torch.from_numpy(np.array(_resized(semantics.rgb, *self._size))[None]))
         known = torch.tensor([math.nan if snr_db is None else snr_db])
         with torch.inference_mode():
             symbols = self._network.encode(x, known, self._num_symbols)[0].numpy()
         samples = np.ascontiguousarray(symbols, np.float32).view(np.complex64)[:, 0]
-        return SentPart(samples, payload_bits=0, crc_bits=0, control={})
+        return SentPart(samples, payload_bits={}, crc_bits=0, control={})
 
     def acknowledge(self, sequence: int, received: bool) -> None:
         """Each picture stands for itself."""
@@ -110,7 +116,7 @@ class DjsccReceiver:
 
     modality = Modality.KEYFRAME
     control_fields: tuple[ControlField, ...] = ()
-    least_payload_bits = 0
+    fixed_size = True
 
     def __init__(self, setup: SessionSetup, num_symbols: int) -> None:
         """Raises InputError for a block that the network cannot fill, or that is empty."""
@@ -131,6 +137,7 @@ class DjsccReceiver:
         sequence: int,
         rung: Rung,
         control: Mapping[str, int],
+        sent: frozenset[Modality],
     ) -> ReceivedPart:
         """The picture, however noisy."""
         import torch
@@ -144,9 +151,8 @@ class DjsccReceiver:
             known = torch.tensor([snr_db])
             x = self._network.decode(torch.from_numpy(reals), known, width, height)
             picture = to_pixels(x)[0].numpy()
-        return ReceivedPart(
-            _resized(picture, *self._frame_size), expected=False, ok=True, resent=None
-        )
+        came = Received({self.modality: _resized(picture, *self._frame_size)})
+        return ReceivedPart(came, expected=False, ok=True, resent=None)
 
     def lost(self, sequence: int) -> None:
         """A fixed block needs no control; there is nothing to lose but the block itself."""

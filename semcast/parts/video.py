@@ -26,6 +26,7 @@ from semcast.air.ladder import Rung
 from semcast.codecs.classical import ClassicalDecoder, ClassicalEncoder
 from semcast.errors import InputError
 from semcast.parts import ReceivedPart, SentPart, block_key
+from semcast.semantics import Received, Semantics
 from semcast.session import Modality, SessionSetup
 
 _SIZE_BITS = 8
@@ -35,7 +36,7 @@ _UNITS_PER_AVERAGE_FRAME = 16
 LEAST_VIDEO_BITS = 96
 """Ours: with less on average, x264 and x265 skip nearly every frame, whatever the size."""
 
-_CONTROL_FIELDS: tuple[ControlField, ...] = (ControlField("video_size", _SIZE_BITS),)
+VIDEO_CONTROL: tuple[ControlField, ...] = (ControlField("video_size", _SIZE_BITS),)
 
 
 def unit_symbols(num_symbols: int) -> int:
@@ -63,7 +64,7 @@ class VideoSender:
     """
 
     modality = Modality.VIDEO
-    control_fields = _CONTROL_FIELDS
+    control_fields = VIDEO_CONTROL
 
     def __init__(
         self,
@@ -87,10 +88,15 @@ class VideoSender:
         self._idr_wanted = True
 
     def encode(
-        self, rgb: NDArray[np.uint8], sequence: int, rung: Rung, snr_db: float | None
+        self,
+        semantics: Semantics,
+        sequence: int,
+        rung: Rung,
+        snr_db: float | None,
+        sent: frozenset[Modality],
     ) -> SentPart:
         """One access unit, or nothing where the rate is spent."""
-        access_unit = self._access_unit(rgb, sequence)
+        access_unit = self._access_unit(semantics.rgb, sequence)
         rate = self._encoder.rate
         # Credit is saved up for an IDR that is due, and padded away otherwise.
         padding_bits = 0 if self._idr_wanted else int(rate.padding())
@@ -104,7 +110,7 @@ class VideoSender:
                 "raise the CBR or lower the size."
             )
         if not size:
-            return SentPart(np.empty(0, np.complex64), 0, 0, {"video_size": 0})
+            return SentPart(np.empty(0, np.complex64), {}, 0, {"video_size": 0})
         num_symbols = units_of(size) * self._unit_symbols
         num_bits = digital.payload_bits(num_symbols, rung)
         rate.spend(num_bits - len(data))
@@ -114,7 +120,7 @@ class VideoSender:
             payload, num_symbols, rung, block_key(self._seed, sequence, self.modality)
         )
         crc_bits = crc.length_bits(digital.crc_kind(num_bits))
-        return SentPart(samples, num_bits, crc_bits, {"video_size": size})
+        return SentPart(samples, {self.modality: num_bits}, crc_bits, {"video_size": size})
 
     def _access_unit(self, rgb: NDArray[np.uint8], sequence: int) -> bytes:
         """A wanted IDR waits until the rate can bear it; until then nothing else is of any use."""
@@ -140,8 +146,8 @@ class VideoReceiver:
     """Receiver half."""
 
     modality = Modality.VIDEO
-    control_fields = _CONTROL_FIELDS
-    least_payload_bits = LEAST_VIDEO_BITS
+    control_fields = VIDEO_CONTROL
+    fixed_size = False
 
     def __init__(
         self, setup: SessionSetup, num_symbols: int, codec: Literal["h264", "h265"]
@@ -161,12 +167,13 @@ class VideoReceiver:
         sequence: int,
         rung: Rung,
         control: Mapping[str, int],
+        sent: frozenset[Modality],
     ) -> ReceivedPart:
         """The picture; None until an IDR has come after a loss, and for a skipped frame."""
         if not len(samples):
             # A skipped frame is whole only where the picture that is held is.
             held = not self._decoder.waiting_for_idr
-            return ReceivedPart(None, expected=False, ok=held, resent=None)
+            return ReceivedPart(Received(), expected=False, ok=held, resent=None)
         block = digital.decode_block(
             samples,
             noise_var,
@@ -176,12 +183,13 @@ class VideoReceiver:
         )
         if block.payload is None:
             self.lost(sequence)
-            return ReceivedPart(None, expected=True, ok=False, resent=None)
+            return ReceivedPart(Received(), expected=True, ok=False, resent=None)
         whole_bytes = len(block.payload) // 8
         data = np.packbits(block.payload[: 8 * whole_bytes]).tobytes()
         # No NAL unit ends in a zero byte, so what is left is the access unit, or nothing.
         picture = self._decoder.decode(data.rstrip(b"\0"))
-        return ReceivedPart(picture, expected=True, ok=picture is not None, resent=block.resent)
+        came = Received() if picture is None else Received({self.modality: picture})
+        return ReceivedPart(came, expected=True, ok=picture is not None, resent=block.resent)
 
     def lost(self, sequence: int) -> None:
         """Shows nothing new before the next IDR."""

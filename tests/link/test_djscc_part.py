@@ -25,6 +25,7 @@ from semcast.link import LinkReceiver, LinkSender, ReceivedFrame, SentFrame, pla
 from semcast.metrics.psnr import psnr_db
 from semcast.networks.djscc import Djscc, awgn
 from semcast.schemes import SCHEMES, symbols_per_frame
+from semcast.semantics import Semantics
 from semcast.session import (
     Block,
     ChannelModel,
@@ -88,7 +89,7 @@ def run(
     results = []
     for index in range(num_frames):
         assert sender.may_encode
-        sent = sender.encode(picture, index * 125_000)
+        sent = sender.encode(Semantics(picture), index * 125_000)
         noisy, _ = emulator.apply(sent.radio, settings)
         received = receiver.receive(noisy)
         sender.feedback(received.feedback)
@@ -138,7 +139,7 @@ def test_the_link_gives_what_the_training_graph_promises(linear: Djscc, snr_db: 
     4.34 sqrt(2 / 144,000) = 0.016 dB, the difference of two 0.023 dB: 0.1 dB is four of those."""
     results = run(setup(), 250, snr_db=snr_db)
     over_link = psnr_of(
-        [mean_square_error(r.pictures[Modality.KEYFRAME], SOURCE) for _, r in results]
+        [mean_square_error(r.came.pictures[Modality.KEYFRAME], SOURCE) for _, r in results]
     )
     in_graph = psnr_in_training_graph(linear, snr_db, 250)
     assert over_link == pytest.approx(in_graph, abs=0.1)
@@ -147,7 +148,7 @@ def test_the_link_gives_what_the_training_graph_promises(linear: Djscc, snr_db: 
 
 def test_without_noise_the_picture_comes_through_to_the_level(linear: Djscc) -> None:
     ((_, received),) = run(setup(), 1, snr_db=60.0)
-    error = received.pictures[Modality.KEYFRAME].astype(int) - SOURCE
+    error = received.came.pictures[Modality.KEYFRAME].astype(int) - SOURCE
     assert abs(error).max() <= 1
 
 
@@ -158,7 +159,7 @@ def test_quality_slopes_and_has_no_cliff(linear: Djscc) -> None:
         results = run(setup(), 24, snr_db=float(snr_db))
         assert all(received.complete for _, received in results)
         assert not any(received.checked for _, received in results)
-        errors = [mean_square_error(r.pictures[Modality.KEYFRAME], SOURCE) for _, r in results]
+        errors = [mean_square_error(r.came.pictures[Modality.KEYFRAME], SOURCE) for _, r in results]
         quality.append(psnr_of(errors))
     gains = np.diff(quality)
     assert np.all(gains > 2)
@@ -176,7 +177,7 @@ def test_every_frame_is_one_block_of_fixed_size_and_unit_power(linear: Djscc) ->
         assert block.samples.dtype == np.complex64
         assert block.samples.flags.c_contiguous
         assert float(np.mean(np.abs(block.samples) ** 2)) == pytest.approx(1, abs=1e-3)
-        assert sent.payload_bits_by_modality == {Modality.KEYFRAME: 0}
+        assert sent.payload_bits_by_modality == {}
         assert sent.information_bits == 0
 
 
@@ -193,7 +194,7 @@ def test_the_block_holds_the_networks_symbols_in_their_order(linear: Djscc) -> N
 def test_fewer_symbols_send_the_first_ones(linear: Djscc) -> None:
     """Red and green alone: blue arrives as the grey that stands for nothing."""
     ((_, received),) = run(setup(symbols_per_frame=COLOURS * 2 // 3 + PILOTS), 1, snr_db=60.0)
-    picture = received.pictures[Modality.KEYFRAME].astype(int)
+    picture = received.came.pictures[Modality.KEYFRAME].astype(int)
     assert np.all(abs(picture[..., 2] - 128) <= 1)
     reds, sent = picture[::8, ::8, 0].ravel(), SOURCE[::8, ::8, 0].ravel()
     assert np.corrcoef(reds, sent)[0, 1] > 0.999
@@ -224,7 +225,7 @@ def test_frames_of_any_size_come_back_in_their_size(use: Use, width: int, height
         np.linspace(60, 190, width).astype(np.uint8)[None, :, None], (height, width, 3)
     )
     ((_, received),) = run(session, 1, picture=np.ascontiguousarray(ramp), snr_db=60.0)
-    picture = received.pictures[Modality.KEYFRAME]
+    picture = received.came.pictures[Modality.KEYFRAME]
     assert picture.shape == (height, width, 3)
     assert picture.dtype == np.uint8
     # The gain is another picture's, but what is bright is right of what is dark, to the borders.
@@ -246,7 +247,7 @@ def test_more_symbols_than_the_network_has_are_refused_naming_the_most(use: Use)
     named = symbols_per_frame(cbr, WIDTH, HEIGHT)
     assert most - 10 <= named - PILOTS <= most
     results = run(setup(symbols_per_frame=named), 1, snr_db=10.0)
-    assert Modality.KEYFRAME in results[0][1].pictures
+    assert Modality.KEYFRAME in results[0][1].came.pictures
 
 
 @pytest.mark.parametrize("num_symbols", [1, PILOTS - 1, PILOTS])
@@ -257,7 +258,7 @@ def test_no_symbols_at_all_are_refused_naming_the_least(use: Use, num_symbols: i
             end(setup(symbols_per_frame=num_symbols))
     cbr = float(str(refusal.value).rsplit("at least ", 1)[1].split(" ")[0].rstrip("."))
     results = run(setup(symbols_per_frame=symbols_per_frame(cbr, WIDTH, HEIGHT)), 2, snr_db=10.0)
-    assert all(Modality.KEYFRAME in received.pictures for _, received in results)
+    assert all(Modality.KEYFRAME in received.came.pictures for _, received in results)
 
 
 def test_a_single_symbol_crosses(use: Use) -> None:
@@ -265,7 +266,7 @@ def test_a_single_symbol_crosses(use: Use) -> None:
     results = run(setup(symbols_per_frame=PILOTS + 1), 3, snr_db=10.0)
     for sent, received in results:
         assert sent.symbols_by_modality[Modality.KEYFRAME] == 1
-        assert received.pictures[Modality.KEYFRAME].shape == (HEIGHT, WIDTH, 3)
+        assert received.came.pictures[Modality.KEYFRAME].shape == (HEIGHT, WIDTH, 3)
 
 
 @pytest.mark.parametrize(("width", "height"), [(256, 256), (64, 64), (16, 16), (1920, 1080)])
@@ -356,7 +357,7 @@ def test_a_change_of_snr_reaches_both_ends(use: Use) -> None:
     sender, receiver, emulator = LinkSender(session), LinkReceiver(session), Emulator(1)
     for index in range(32):
         settings = ChannelSettings(snr_db=18.0 if index < 16 else 2.0, seed=4)
-        noisy, _ = emulator.apply(sender.encode(SOURCE, index).radio, settings)
+        noisy, _ = emulator.apply(sender.encode(Semantics(SOURCE), index).radio, settings)
         sender.feedback(receiver.receive(noisy).feedback)
     for told in (listening.told_sender, listening.told_receiver):
         assert np.mean(told[12:16]) == pytest.approx(18.0, abs=1.5)
@@ -370,7 +371,7 @@ def test_a_fading_gain_is_divided_out(linear: Djscc) -> None:
     """At 40 dB what is left of a fade is the error of 16 pilots' gain: the picture is the same."""
     session = setup(channel_model=ChannelModel.RAYLEIGH)
     results = run(session, 24, snr_db=40.0, model=ChannelModel.RAYLEIGH)
-    quality = [psnr_db(r.pictures[Modality.KEYFRAME], SOURCE) for _, r in results]
+    quality = [psnr_db(r.came.pictures[Modality.KEYFRAME], SOURCE) for _, r in results]
     assert np.median(quality) > 35
 
 
@@ -396,7 +397,7 @@ def test_a_burst_is_over_when_it_is_over(linear: Djscc) -> None:
         "gap_frames_mean": 4.0,
     }
     results = run(setup(channel_model=ChannelModel.BURST), 40, snr_db=25.0, **channel)
-    quality = np.array([psnr_db(r.pictures[Modality.KEYFRAME], SOURCE) for _, r in results])
+    quality = np.array([psnr_db(r.came.pictures[Modality.KEYFRAME], SOURCE) for _, r in results])
     lost = quality < 20
     assert 3 <= lost.sum() <= 30
     assert quality[~lost].min() > expected_psnr_db(25.0) - 1.5
@@ -411,7 +412,7 @@ def test_equal_seeds_give_equal_pictures_and_a_record_gives_them_again(
     shown = []
     with Recorder(tmp_path, session) as recorder:
         for index in range(5):
-            sent = sender.encode(SOURCE, index)
+            sent = sender.encode(Semantics(SOURCE), index)
             noisy, _ = emulator.apply(sent.radio, ChannelSettings(snr_db=5.0, seed=9))
             recorder.add(noisy)
             decoded = live.decode(noisy)
@@ -426,17 +427,19 @@ def test_equal_seeds_give_equal_pictures_and_a_record_gives_them_again(
     first = run(session, 3, snr_db=5.0)
     second = run(session, 3, snr_db=5.0)
     for (_, a), (_, b) in zip(first, second, strict=True):
-        assert np.array_equal(a.pictures[Modality.KEYFRAME], b.pictures[Modality.KEYFRAME])
+        assert np.array_equal(
+            a.came.pictures[Modality.KEYFRAME], b.came.pictures[Modality.KEYFRAME]
+        )
 
 
 def test_the_passthrough_shows_it_as_it_came(linear: Djscc) -> None:
     session = setup()
     receiver = ReceiverSession(session, PassthroughGenerator())
     noisy, _ = Emulator(1).apply(
-        LinkSender(session).encode(SOURCE, 0).radio, ChannelSettings(snr_db=12.0)
+        LinkSender(session).encode(Semantics(SOURCE), 0).radio, ChannelSettings(snr_db=12.0)
     )
     decoded = receiver.decode(noisy)
     assert decoded.newest == 0
     shown = receiver.render(decoded)
     assert not shown.concealed
-    assert np.array_equal(shown.rgb, decoded.received.pictures[Modality.KEYFRAME])
+    assert np.array_equal(shown.rgb, decoded.received.came.pictures[Modality.KEYFRAME])

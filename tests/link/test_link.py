@@ -14,6 +14,7 @@ from semcast.link import LinkReceiver, LinkSender, ReceivedFrame, SentFrame, pla
 from semcast.metrics.psnr import psnr_db
 from semcast.parts.video import size_for, units_of
 from semcast.schemes import find_scheme, resolve_mcs, symbols_per_frame
+from semcast.semantics import Semantics
 from semcast.session import Block, Modality, RadioFrame, SessionSetup
 
 SIZE = 128
@@ -76,7 +77,7 @@ def run(
     results = []
     for index in range(num_frames):
         assert sender.may_encode
-        sent = sender.encode(moving_picture(index), index * 125_000)
+        sent = sender.encode(Semantics(moving_picture(index)), index * 125_000)
         received = receiver.receive(corrupt(sent.radio))
         sender.feedback(received.feedback)
         results.append((sent, received))
@@ -88,7 +89,7 @@ def test_lowres_fills_the_symbols_it_has_and_every_frame_arrives() -> None:
     assert {sent.radio.num_symbols for sent, _ in results} == {800}
     assert all(received.complete for _, received in results)
     assert all(not received.crc_failed for _, received in results)
-    assert all(Modality.LOWRES in received.pictures for _, received in results)
+    assert all(Modality.LOWRES in received.came.pictures for _, received in results)
 
 
 def test_rung_follows_feedback_after_the_delay() -> None:
@@ -114,16 +115,16 @@ def test_a_lost_frame_costs_itself_only() -> None:
     assert lossy[5][1].crc_failed == (Modality.LOWRES,)
     for k in (6, 7, 8):
         # Predicted from an older frame, so not equal, but as good as to 3 dB.
-        now = lossy[k][1].pictures[Modality.LOWRES]
-        reference = lossless[k][1].pictures[Modality.LOWRES]
+        now = lossy[k][1].came.pictures[Modality.LOWRES]
+        reference = lossless[k][1].came.pictures[Modality.LOWRES]
         assert psnr_db(now, reference) > 25.0
 
 
 def test_sender_waits_for_the_feedback_a_frame_depends_on() -> None:
     session = setup(feedback_delay_frames=2)
     sender, receiver = LinkSender(session), LinkReceiver(session)
-    first = receiver.receive(sender.encode(moving_picture(0), 0).radio)
-    receiver.receive(sender.encode(moving_picture(1), 1).radio)
+    first = receiver.receive(sender.encode(Semantics(moving_picture(0)), 0).radio)
+    receiver.receive(sender.encode(Semantics(moving_picture(1)), 1).radio)
     assert not sender.may_encode
     sender.feedback(first.feedback)
     assert sender.may_encode
@@ -131,9 +132,9 @@ def test_sender_waits_for_the_feedback_a_frame_depends_on() -> None:
 
 def test_feedback_of_another_generation_is_dropped() -> None:
     sender, receiver = LinkSender(setup()), LinkReceiver(setup())
-    received = receiver.receive(sender.encode(moving_picture(0), 0).radio)
+    received = receiver.receive(sender.encode(Semantics(moving_picture(0)), 0).radio)
     stranger = LinkSender(setup(generation=2))
-    stranger.encode(moving_picture(0), 0)
+    stranger.encode(Semantics(moving_picture(0)), 0)
     stranger.feedback(received.feedback)
     assert not stranger.may_encode
 
@@ -146,17 +147,17 @@ def test_estimate_comes_within_half_a_db_in_two_seconds() -> None:
 
 def test_receiver_uses_samples_only_not_the_time_stamp() -> None:
     sender = LinkSender(setup())
-    radio = sender.encode(moving_picture(0), 0).radio
+    radio = sender.encode(Semantics(moving_picture(0)), 0).radio
     moved = RadioFrame(radio.generation, radio.sequence, 987_654, radio.blocks)
     a = LinkReceiver(setup()).receive(radio)
     b = LinkReceiver(setup()).receive(moved)
-    assert np.array_equal(a.pictures[Modality.LOWRES], b.pictures[Modality.LOWRES])
+    assert np.array_equal(a.came.pictures[Modality.LOWRES], b.came.pictures[Modality.LOWRES])
     assert a.feedback == b.feedback
 
 
 def test_receiver_refuses_what_cannot_be_of_this_session() -> None:
     sender = LinkSender(setup())
-    radio = sender.encode(moving_picture(0), 0).radio
+    radio = sender.encode(Semantics(moving_picture(0)), 0).radio
     with pytest.raises(InputError, match="in order"):
         LinkReceiver(setup(generation=2)).receive(radio)
     with pytest.raises(InputError, match="pilot block of 5 symbols"):
@@ -179,14 +180,14 @@ def cut_short(radio: RadioFrame, modality: Modality, num_samples: int) -> RadioF
 
 
 def test_a_fixed_block_of_the_wrong_size_is_refused() -> None:
-    radio = LinkSender(setup()).encode(moving_picture(0), 0).radio
+    radio = LinkSender(setup()).encode(Semantics(moving_picture(0)), 0).radio
     with pytest.raises(InputError, match="lowres block of 700 symbols"):
         LinkReceiver(setup()).receive(cut_short(radio, Modality.LOWRES, 700))
 
 
 def test_the_length_of_a_controlled_block_tells_the_receiver_nothing() -> None:
     session = setup(scheme="h264-ldpc", mcs="qpsk-1/2", symbols_per_frame=1600)
-    radio = LinkSender(session).encode(moving_picture(0), 0).radio
+    radio = LinkSender(session).encode(Semantics(moving_picture(0)), 0).radio
     video = next(b.samples for b in radio.blocks if b.modality == Modality.VIDEO)
     longer = RadioFrame(
         radio.generation,
@@ -204,16 +205,18 @@ def test_the_length_of_a_controlled_block_tells_the_receiver_nothing() -> None:
     # What is missing reads as silence: a CRC that fails, counted as such.
     received = LinkReceiver(session).receive(cut_short(radio, Modality.VIDEO, len(video) // 2))
     assert received.crc_failed == (Modality.VIDEO,)
-    assert not received.pictures
+    assert not received.came.pictures
 
 
 def test_a_session_of_a_fixed_rung_keeps_nothing_of_old_frames() -> None:
     session = setup(scheme="h264-ldpc", mcs="qpsk-1/2", symbols_per_frame=1600)
     sender, receiver = LinkSender(session), LinkReceiver(session)
     for index in range(12):
-        sender.feedback(receiver.receive(sender.encode(moving_picture(index), 0).radio).feedback)
-    assert not sender._rungs._asked
-    assert not receiver._rungs._asked
+        sender.feedback(
+            receiver.receive(sender.encode(Semantics(moving_picture(index)), 0).radio).feedback
+        )
+    assert not sender._agreement._asked
+    assert not receiver._agreement._asked
 
 
 @pytest.mark.parametrize("scheme", ["h264-ldpc", "h265-ldpc"])
@@ -222,7 +225,7 @@ def test_classical_video_has_a_cliff(scheme: str) -> None:
     above = run(session, 16, noisy(8.0))
     below = run(session, 16, noisy(1.0))
     assert all(received.complete for _, received in above)
-    assert not any(received.pictures for _, received in below)
+    assert not any(received.came.pictures for _, received in below)
     spent = sum(sent.radio.num_symbols for sent, _ in run(session, 64, noisy(8.0)))
     assert spent == pytest.approx(64 * 1600, rel=0.05)
 
@@ -243,7 +246,9 @@ def test_classical_video_recovers_by_an_idr_after_loss() -> None:
     lost = losses[0]
     assert not results[lost][1].complete
     assert Modality.VIDEO in results[lost][1].crc_failed
-    after = [k for k, (_, r) in enumerate(results) if k > lost and Modality.VIDEO in r.pictures]
+    after = [
+        k for k, (_, r) in enumerate(results) if k > lost and Modality.VIDEO in r.came.pictures
+    ]
     # The first picture after a loss is an IDR, which waits until the rate can bear it.
     assert after and after[0] - lost <= 12
     assert len(after) >= 8

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from receiver.generator import Conditions, GeneratorContext
 from semcast.link import LinkReceiver, LinkSender
+from semcast.semantics import Semantics
 from semcast.session import Block, Modality, RadioFrame, SessionSetup
 
 SIDE = 64
@@ -48,7 +49,7 @@ def radio_frames(
     noise_std = np.sqrt(0.5 / 10 ** (snr_db / 10))
     arrived = []
     for index in range(count):
-        sent = sender.encode(moving_picture(index, session), index * 125_000).radio
+        sent = sender.encode(Semantics(moving_picture(index, session)), index * 125_000).radio
         blocks = []
         for block in sent.blocks:
             real, imaginary = noise_std * rng.standard_normal((2, len(block.samples)))

@@ -20,6 +20,7 @@ from semcast.errors import InputError
 from semcast.link import LinkReceiver, LinkSender, ReceivedFrame, plan_grid
 from semcast.metrics.psnr import psnr_db
 from semcast.schemes import symbols_per_frame
+from semcast.semantics import Semantics
 from semcast.session import Modality, RadioFrame, SessionSetup
 from training.data import Shot
 from training.received import (
@@ -139,11 +140,11 @@ def test_the_pictures_are_those_that_a_receiver_at_that_snr_held() -> None:
     held: Picture | None = None
     age = -1
     for k in range(8):
-        radio, _ = emulator.apply(sender.encode(crop(source, 2 + k, 10, 33, 120), 0).radio, channel)
+        radio, _ = emulator.apply(sender.encode(Semantics(crop(source, 2 + k, 10, 33, 120)), 0).radio, channel)
         received = receiver.receive(radio)
         sender.feedback(received.feedback)
-        if Modality.LOWRES in received.pictures:
-            held, age = received.pictures[Modality.LOWRES], 0
+        if Modality.LOWRES in received.came.pictures:
+            held, age = received.came.pictures[Modality.LOWRES], 0
         elif held is not None:
             age += 1
         assert window.ages[k] == age

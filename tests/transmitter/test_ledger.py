@@ -10,6 +10,7 @@ import pytest
 from fake_relay import feedback, passed_on, picture, shown, tapped
 
 from semcast.link import SentFrame
+from semcast.semantics import Received
 from semcast.session import Modality, RadioFrame
 from semcast.v1 import link_pb2
 from transmitter.ledger import FinishedFrame, Ledger
@@ -20,6 +21,8 @@ CAPTURED_S = 50.0
 def sent(ledger: Ledger, sequence: int, level: int = 100) -> None:
     frame = SentFrame(
         radio=RadioFrame(ledger.generation, sequence, sequence * 125_000, ()),
+        scheme_id="lowres",
+        means=Received(),
         symbols_by_modality={Modality.PILOT: 16, Modality.LOWRES: 200 + sequence},
         payload_bits_by_modality={Modality.LOWRES: 90 + sequence},
         information_bits=106 + sequence,

@@ -50,6 +50,7 @@ class Bench:
             wanted.channel,
             self.relay,  # type: ignore[arg-type]
             InlineExecutor(),
+            InlineExecutor(),
             self._on_finished,
             self._on_state,
             lambda: self.wants_pictures,

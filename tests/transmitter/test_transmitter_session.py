@@ -70,6 +70,7 @@ class Bench:
             source.frame_source,
             relay,  # type: ignore[arg-type]
             worker,
+            worker,
             lambda leg, report: self.observed.append((leg, report.sequence)),
         )
         self.events: list[transmitter_pb2.SessionEvent] = []

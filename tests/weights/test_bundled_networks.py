@@ -28,6 +28,7 @@ from semcast.metrics.psnr import psnr_db
 from semcast.networks.djscc import Djscc, awgn, build_djscc, bundled_djscc
 from semcast.parts.djscc import WEIGHTS as DJSCC_RGB
 from semcast.samples import sample_names, sample_path
+from semcast.semantics import Semantics
 from semcast.session import Modality, SessionSetup
 from semcast.weights import bundled_weights, find_weights, read_weights
 from training.edges import soft_edges
@@ -164,11 +165,11 @@ def over_the_link(source: NDArray[np.uint8], num_symbols: int, snr_db: float) ->
     sender, receiver, emulator = LinkSender(session), LinkReceiver(session), Emulator(1)
     errors = []
     for index in range(DRAWS + 2):
-        sent = sender.encode(source, index)
+        sent = sender.encode(Semantics(source), index)
         arrived, _ = emulator.apply(sent.radio, ChannelSettings(snr_db=snr_db, seed=3))
         received = receiver.receive(arrived)
         sender.feedback(received.feedback)
-        made = received.pictures[Modality.KEYFRAME].astype(float)
+        made = received.came.pictures[Modality.KEYFRAME].astype(float)
         errors.append(float(np.mean((made - source) ** 2)))
     return errors[2:]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from semcast.metrics.quality import QualityMeter
+from semcast.schemes import find_scheme
 from semcast.session import Modality
 from semcast.v1 import transmitter_pb2
 from semcast.version import __version__
@@ -203,8 +204,17 @@ class ReportBuilder:
             latency_ms_p50=_percentile(self._latencies_ms, 50),
             latency_ms_p95=_percentile(self._latencies_ms, 95),
             realtime_factor=None if busiest is None else busiest / frame_ms,
-            notes={**quality_notes, **notes},
+            notes={**quality_notes, **self._caption_notes(), **notes},
         )
+
+    def _caption_notes(self) -> dict[str, str]:
+        sends = Modality.CAPTION in find_scheme(self._spec.scheme).modalities
+        if not sends or self._caption_sent:
+            return {}
+        return {
+            "caption_sent": "there was nothing to say: give --caption, put a .txt beside the clip, "
+            "or install a captioner ('semcast models')"
+        }
 
 
 def _by_label(counts: Counter[int], modalities: tuple[Modality, ...]) -> dict[str, int]:

@@ -167,20 +167,10 @@ class _Gathering:
                 arrays["labels_sent"] = np.stack([sent for sent, _ in self._labels])
                 arrays["labels_received"] = np.stack([received for _, received in self._labels])
             write_arrays(self._outputs.frames, **arrays)
-        report = self._builder.build(notes=self._notes())
+        report = self._builder.build(notes={})
         if self._outputs.report:
             self._outputs.report.write_text(report.model_dump_json(indent=2) + "\n")
         return report
-
-
-    def _notes(self) -> dict[str, str]:
-        scheme = find_scheme(self._spec.scheme)
-        if Modality.CAPTION in scheme.modalities and not self._spec.caption:
-            return {
-                "caption_sent": "no caption was given, none stands beside the clip, and what a "
-                "captioner wrote, if one is installed, is all there is"
-            }
-        return {}
 
 
 def _progress(console: Console) -> Progress:

@@ -1,18 +1,20 @@
 """One digital block: payload bits to unit-power symbols and back.
 
-    payload [P] -> CRC [P + L] -> LDPC codewords -> scrambling -> interleaving -> QAM -> unit power
+    payload [P] -> CRC [P + L] -> polar or LDPC codewords -> scrambling -> QAM -> unit power
 
-* CRC: 11 bits up to 100 payload bits, 16 up to 3824, 24 above; inverted, so that an all-zero word
-  (what a decoder makes of silence) is not a valid block.
-* LDPC: one codeword, or several of equal size (within one bit) where one would be too long.
+* CRC: 16 bits up to 3824 payload bits, 24 above; inverted, so that an all-zero word (what a decoder
+  makes of silence) is not a valid block.
+* Code: polar for short words (`is_polar`), else LDPC: one codeword, or several of equal size
+  (within one bit) where one would be too long. A polar codeword is interleaved by its own triangle;
+  LDPC codewords rows to columns (TS 38.212 section 5.4.2.2), which puts the systematic bits on the
+  most reliable bits of a QAM symbol.
 * Scrambling: XOR with `keyed_bits(n, DOMAIN_DIGITAL, key)`; a block sent under another key fails.
-* Interleaving: rows to columns within each codeword (TS 38.212 section 5.4.2.2), which puts the
-  systematic bits on the most reliable bits of a QAM symbol.
 * Unit power: a 16- or 64-QAM block is scaled to a mean power of exactly 1. That scale is near 1 and
   is not sent; the receiver finds it from the samples (`_block_scale`).
 
-A block is accepted only if every parity check and the CRC hold. A wrong one passes by chance about
-2^-L of the times the decoder converges to a wrong codeword, which by itself is rare.
+A block is accepted only if its CRC holds and the code itself bears it out: all parity checks of an
+LDPC code; for a polar code, whose list decoder tries eight words, `EVIDENCE_BITS` of evidence in
+the samples beyond the payload's own size. benchmarks/polar.py measures what still passes by chance.
 """
 
 from dataclasses import dataclass
@@ -23,15 +25,23 @@ from numpy.typing import NDArray
 
 from semcast.air import crc, power, qam
 from semcast.air.ladder import Rung
-from semcast.air.ldpc import MAX_RATE, MIN_INFO_BITS, ldpc_code, max_info_bits
+from semcast.air.ldpc import MAX_RATE, ldpc_code, max_info_bits
+from semcast.air.polar import polar_code
 from semcast.air.scrambling import DOMAIN_DIGITAL, keyed_bits
 from semcast.errors import InputError
 
-MAX_BITS_CRC11: Final = 100
 MAX_BITS_CRC16: Final = 3824
 
 NUM_ITERATIONS: Final = 40
-"""Decoder iterations at most; short low-rate blocks still gain beyond 20, and most stop early."""
+"""LDPC iterations at most; short low-rate blocks still gain beyond 20, and most stop early."""
+
+EVIDENCE_BITS: Final = 8
+"""Information density that a polar block must show beyond its payload bits (`polar.py`). It takes
+false acceptance in deep outage to nothing and near the threshold from some 8 in 2^16 to 1 in 2^16,
+and costs less than 0.1 dB except at 40 bits and rate 3/4 (0.3 dB); all by benchmarks/polar.py."""
+
+_POLAR_BITS_AT_LOW_RATE: Final = 160
+_POLAR_BITS_PER_RATE: Final = 768
 
 _RATE_SLACK: Final = 1e-9
 
@@ -43,32 +53,34 @@ class DecodedBlock:
     payload: NDArray[np.uint8] | None
     """[P] uint8 of 0/1, or None: a payload that fails its check is never handed on."""
     crc_ok: bool
-    """Whether parity checks and CRC hold."""
+    """Whether the block was accepted: CRC, and parity checks or evidence."""
     num_iterations: int
-    """LDPC iterations, the most over the codewords."""
+    """LDPC iterations, the most over the codewords; 1 for a polar code."""
     resent: NDArray[np.complex64] | None
     """The symbols that must have been sent, to be used as pilots; None unless `crc_ok`."""
 
 
 def crc_kind(num_payload_bits: int) -> str:
     """CRC that a payload of that size carries."""
-    if num_payload_bits <= MAX_BITS_CRC11:
-        return "crc11"
     return "crc16" if num_payload_bits <= MAX_BITS_CRC16 else "crc24a"
 
 
 def payload_bits(num_symbols: int, rung: Rung) -> int:
     """Most payload bits (CRC not counted) that `num_symbols` symbols carry at a rung; 0 if none."""
     info_bits = int(num_symbols * rung.spectral_efficiency + _RATE_SLACK)
-    if info_bits < MIN_INFO_BITS:
-        return 0
     above24 = info_bits - crc.length_bits("crc24a")
     if above24 > MAX_BITS_CRC16:
         return above24
-    above16 = min(info_bits - crc.length_bits("crc16"), MAX_BITS_CRC16)
-    if above16 > MAX_BITS_CRC11:
-        return above16
-    return min(info_bits - crc.length_bits("crc11"), MAX_BITS_CRC11)
+    return max(0, min(info_bits - crc.length_bits("crc16"), MAX_BITS_CRC16))
+
+
+def is_polar(k: int, n: int) -> bool:
+    """Whether k bits (CRC included) in n coded bits are sent by a polar code rather than LDPC.
+
+    The sizes from which LDPC needs less SNR for 1 % of loss, measured by benchmarks/polar.py: some
+    160 bits at rates up to 1/3, 290 at 1/2, 480 at 3/4.
+    """
+    return k <= _POLAR_BITS_AT_LOW_RATE + _POLAR_BITS_PER_RATE * max(0.0, k / n - 1.0 / 3.0)
 
 
 def num_symbols(num_payload_bits: int, rung: Rung) -> int:
@@ -101,18 +113,15 @@ def encode_block(
         InputError: the payload is empty or does not fit.
     """
     layout = _layout(payload.size, num_symbols, rung)
-    word = _add_crc(payload)
-    coded = np.empty(num_symbols * rung.bits_per_symbol, dtype=np.uint8)
-    for first_bit, k, first_coded, n in layout:
-        coded[first_coded : first_coded + n] = ldpc_code(k, n).encode(
-            word[first_bit : first_bit + k]
-        )
+    word = crc.attach_inverted(payload, crc_kind(payload.size))
+    coded = np.concatenate(
+        [
+            _encode_codeword(word[first_bit : first_bit + k], n, rung.bits_per_symbol)
+            for first_bit, k, _, n in layout
+        ]
+    )
     coded ^= keyed_bits(coded.size, DOMAIN_DIGITAL, key)
-    mapped = np.empty_like(coded)
-    for _, _, first, n in layout:
-        rows = coded[first : first + n].reshape(rung.bits_per_symbol, -1)
-        mapped[first : first + n] = rows.T.ravel()
-    return power.normalise(qam.modulate(mapped, rung.bits_per_symbol))[0]
+    return power.normalise(qam.modulate(coded, rung.bits_per_symbol))[0]
 
 
 def decode_block(
@@ -144,39 +153,47 @@ def decode_block(
         llr = qam.demodulate(
             samples / scale, noise_var / scale**2, rung.bits_per_symbol, method="exact"
         )
-    scrambling = keyed_bits(llr.size, DOMAIN_DIGITAL, key)
-    word = np.empty(sum(k for _, k, _, _ in layout), dtype=np.uint8)
+    llr = np.where(keyed_bits(llr.size, DOMAIN_DIGITAL, key) == 1, -llr, llr)
+    payload, iterations = _decode_word(llr, layout, num_payload_bits, rung.bits_per_symbol)
+    if payload is None:
+        return DecodedBlock(None, False, iterations, None)
+    resent = encode_block(payload, samples.size, rung, key)
+    return DecodedBlock(payload, True, iterations, resent)
+
+
+def _encode_codeword(
+    word: NDArray[np.uint8], num_coded_bits: int, bits_per_symbol: int
+) -> NDArray[np.uint8]:
+    """[k] uint8 -> [n] uint8 in the order of transmission."""
+    if is_polar(word.size, num_coded_bits):
+        return polar_code(word.size, num_coded_bits).encode(word)
+    coded = ldpc_code(word.size, num_coded_bits).encode(word)
+    return coded.reshape(bits_per_symbol, -1).T.ravel()
+
+
+def _decode_word(
+    llr: NDArray[np.float32],
+    layout: tuple[tuple[int, int, int, int], ...],
+    num_payload_bits: int,
+    bits_per_symbol: int,
+) -> tuple[NDArray[np.uint8] | None, int]:
+    """(payload, or None if it is not accepted; iterations) of a block's descrambled LLRs."""
+    kind = crc_kind(num_payload_bits)
+    _, k, _, n = layout[0]
+    if is_polar(k, n):
+        found = polar_code(k, n).decode(llr, kind)
+        enough = found.density_bits >= num_payload_bits + EVIDENCE_BITS
+        return found.payload if enough else None, 1
+    word = np.empty(num_payload_bits + crc.length_bits(kind), dtype=np.uint8)
     most_iterations = 0
     for first_bit, k, first, n in layout:
-        columns = llr[first : first + n].reshape(-1, rung.bits_per_symbol)
-        received = columns.T.ravel()
-        received = np.where(scrambling[first : first + n] == 1, -received, received)
+        received = llr[first : first + n].reshape(-1, bits_per_symbol).T.ravel()
         decoded = ldpc_code(k, n).decode(received, NUM_ITERATIONS)
         most_iterations = max(most_iterations, decoded.num_iterations)
         if not decoded.parity_ok:
-            return DecodedBlock(None, False, most_iterations, None)
+            return None, most_iterations
         word[first_bit : first_bit + k] = decoded.bits
-    payload = _strip_crc(word, num_payload_bits)
-    if payload is None:
-        return DecodedBlock(None, False, most_iterations, None)
-    resent = encode_block(payload, samples.size, rung, key)
-    return DecodedBlock(payload, True, most_iterations, resent)
-
-
-def _add_crc(payload: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Payload followed by its inverted CRC."""
-    word = crc.attach(payload, crc_kind(payload.size))
-    word[payload.size :] ^= 1
-    return word
-
-
-def _strip_crc(word: NDArray[np.uint8], num_payload_bits: int) -> NDArray[np.uint8] | None:
-    """The payload of a word made by `_add_crc`, or None if the CRC fails."""
-    plain = word.copy()
-    plain[num_payload_bits:] ^= 1
-    if not crc.check(plain, crc_kind(num_payload_bits)):
-        return None
-    return plain[:num_payload_bits]
+    return crc.strip_inverted(word, kind), most_iterations
 
 
 def _layout(

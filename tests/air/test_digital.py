@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semcast.air import digital
 from semcast.air.digital import (
     crc_kind,
     decode_block,
     encode_block,
+    is_polar,
     num_symbols,
     payload_bits,
 )
@@ -78,9 +80,50 @@ def test_payload_bits_fill_the_symbols_and_no_more(size: int, chosen: Rung) -> N
 
 
 def test_crc_kind_by_size() -> None:
-    assert [crc_kind(bits) for bits in (1, 100, 101, 3824, 3825)] == [
-        "crc11", "crc11", "crc16", "crc16", "crc24a",
+    assert [crc_kind(bits) for bits in (1, 100, 3824, 3825)] == [
+        "crc16", "crc16", "crc16", "crc24a",
     ]  # fmt: skip
+
+
+def test_polar_for_short_words_ldpc_for_long_ones() -> None:
+    """At each rate LDPC takes over from one length on, the later the higher the rate."""
+    crossings = []
+    for rate in (1 / 12, 1 / 3, 1 / 2, 3 / 4, 5 / 6):
+        chosen = [is_polar(k, round(k / rate)) for k in range(17, 2000)]
+        assert chosen == sorted(chosen, reverse=True)
+        crossings.append(chosen.index(False))
+    assert crossings == sorted(crossings)
+    assert is_polar(160, 5000) and not is_polar(161, 5000)
+    assert is_polar(280, 560) and not is_polar(300, 600)
+    assert is_polar(470, 627) and not is_polar(500, 667)
+
+
+@pytest.mark.parametrize("rung_id", ["qpsk-1/3", "qpsk-1/2", "qpsk-3/4", "qam64-5/6"])
+def test_round_trip_on_both_sides_of_the_crossover(rung_id: str) -> None:
+    chosen = rung(rung_id)
+    codes = set()
+    for bits in range(130, 700, 10):
+        size = num_symbols(bits, chosen)
+        codes.add(is_polar(bits + 16, size * chosen.bits_per_symbol))
+        sent = encode_block(random_bits(bits, bits), size, chosen, bits)
+        decoded = decode_block(sent, 0.001, chosen, bits, bits)
+        assert decoded.payload is not None
+        assert np.array_equal(decoded.payload, random_bits(bits, bits))
+    assert codes == {True, False}
+
+
+def test_the_smallest_blocks() -> None:
+    """One payload bit is a block of 17; where those do not fit, nothing does."""
+    for chosen in LADDER:
+        size = num_symbols(1, chosen)
+        assert payload_bits(size, chosen) >= 1 and payload_bits(size - 1, chosen) == 0
+        if chosen.bits_per_symbol > 2:
+            size += 40
+        for bit in (0, 1):
+            payload = np.array([bit], dtype=np.uint8)
+            sent = encode_block(payload, size, chosen, key=3)
+            decoded = decode_block(sent, 0.001, chosen, 1, key=3)
+            assert decoded.payload is not None and decoded.payload[0] == bit
 
 
 def test_a_shorter_payload_is_better_protected() -> None:
@@ -98,9 +141,9 @@ def test_a_shorter_payload_is_better_protected() -> None:
 
 
 GOLDEN = {
-    "qpsk-1/3": "88f8739bb7f800420338ba21a6db28951d7d056fe575c37d4cd87809219775a6",
-    "qam16-2/3": "9497a94a1930b3446a887fc89d45ba98253b0d6c449845fbc14b5c9e3beb1b06",
-    "qam64-5/6": "c8db9f8ddbebe9653625e27e59e74dbb148eb49f5be0ee343f7c70401e08d4a5",
+    "qpsk-1/3": "e7adab0a413cf163584f2018a69c54b9f5c0a91546cba826abfc91949b8efb9e",
+    "qam16-2/3": "1f4099bc5e72b9b81b34ed908808364c463eb00421d0ddb92e34c4162ffc3503",
+    "qam64-5/6": "f8190c5ec6bf7c9b5c3ed47ae40a32c3dd2bedbcc9486cf4e02106e3e71c3dbf",
 }
 
 
@@ -147,18 +190,44 @@ def test_noise_is_never_a_block(seed: int, chosen: Rung, exponent: float) -> Non
     assert decoded.payload is None
 
 
-def test_a_block_in_outage_does_not_pass_by_chance() -> None:
-    """1000 blocks 12 dB below their threshold, with the weakest CRC (11 bits, 1 in 2048 by itself):
-    none passes, since parity must hold as well."""
+@pytest.mark.parametrize("num_bits", [60, 200])
+def test_a_block_in_outage_does_not_pass_by_chance(num_bits: int) -> None:
+    """1000 blocks 12 dB below their threshold, polar and LDPC: none passes."""
     chosen = rung("qpsk-1/3")
-    size = num_symbols(60, chosen)
+    size = num_symbols(num_bits, chosen)
+    assert is_polar(num_bits + 16, 2 * size) == (num_bits == 60)
     rng = np.random.default_rng(4)
-    payload = random_bits(60, 5)
+    payload = random_bits(num_bits, 5)
     noise_var = 10 ** (-(chosen.min_snr_db - 12) / 10)
     for i in range(1000):
         received = encode_block(payload, size, chosen, i) + awgn(size, chosen.min_snr_db - 12, rng)
-        decoded = decode_block(received, noise_var, chosen, 60, i)
-        assert decoded.payload is None or np.array_equal(decoded.payload, payload)
+        decoded = decode_block(received, noise_var, chosen, num_bits, i)
+        assert decoded.payload is None
+
+
+def test_evidence_stops_what_a_weak_crc_lets_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a CRC of 6 bits one block in 8 passes in outage by chance, as the list has 8 paths: the
+    samples bear out none of them, and all blocks that are received well."""
+    monkeypatch.setattr(digital, "crc_kind", lambda num_payload_bits: "crc6")
+    chosen = rung("qpsk-1/2")
+    size = num_symbols(64, chosen)
+    payload = random_bits(64, 5)
+
+    def accepted(snr_db: float) -> int:
+        rng = np.random.default_rng(8)
+        count = 0
+        for i in range(400):
+            received = encode_block(payload, size, chosen, i) + awgn(size, snr_db, rng)
+            decoded = decode_block(received, 10 ** (-snr_db / 10), chosen, 64, i)
+            count += decoded.payload is not None
+        return count
+
+    with_evidence = accepted(chosen.min_snr_db - 8)
+    monkeypatch.setattr(digital, "EVIDENCE_BITS", -math.inf)
+    # Expected 47 (400 times 1 - (1 - 1/64)^8), standard deviation 6.
+    assert with_evidence == 0 and 15 < accepted(chosen.min_snr_db - 8) < 80
+    monkeypatch.undo()
+    assert accepted(chosen.min_snr_db + 2) == 400
 
 
 def test_the_scale_of_a_qam_block_is_found_blindly() -> None:

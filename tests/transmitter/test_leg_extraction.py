@@ -21,6 +21,7 @@ from fake_relay import (
     passed_on,
     shown,
     spec,
+    until,
 )
 from numpy.typing import NDArray
 
@@ -113,9 +114,7 @@ async def test_frames_go_out_while_the_segmenter_hangs_and_it_is_asked_less_ofte
                 await asyncio.wait_for(bench.pass_frame(call, index), PATIENCE_S)
             assert GatedSegmenter.frames == 0
             assert bench.leg.frames_dropped == 0
-            async with asyncio.timeout(PATIENCE_S):
-                while len(bench.finished) < 12:
-                    await asyncio.sleep(0.005)
+            await until(lambda: len(bench.finished) == 12)
             levels = [frame.report.coarseness for frame in bench.finished]
             assert levels[0] == 0
             assert levels == sorted(levels)
@@ -135,9 +134,7 @@ async def test_send_looks_at_every_frame_however_long_it_takes() -> None:
             for index in range(6):
                 await asyncio.wait_for(bench.pass_frame(call, index), PATIENCE_S)
                 assert GatedSegmenter.frames == index + 1
-            async with asyncio.timeout(PATIENCE_S):
-                while len(bench.finished) < 6:
-                    await asyncio.sleep(0.005)
+            await until(lambda: len(bench.finished) == 6)
             assert {frame.report.coarseness for frame in bench.finished} == {0}
             stages = [s.stage for s in bench.finished[-1].report.stages]
             assert stages == ["source", "extract", "encode"]

@@ -29,6 +29,7 @@ from semcast.codecs.contours_syntax import (
 from semcast.codecs.range_payload import PayloadReader, PayloadWriter
 from semcast.errors import InputError
 
+LAG = 0.1
 MIN_BUDGET_BITS = 8
 """Smallest budget `plan_contours` takes. "All as it was", or "nothing yet", always fits."""
 
@@ -44,11 +45,11 @@ class ContourSettings(BaseModel):
         default=65,
         ge=9,
         le=129,
-        description="Q: levels of a vertex difference's component (odd). They span half the "
-        "frame's longer side, so more levels mean a finer grid.",
+        description="Q: levels of a vertex difference's component (odd). They span a quarter "
+        "of the frame's longer side, so more levels mean a finer grid.",
     )
     tolerance: float = Field(
-        default=0.5,
+        default=1.4,
         gt=0,
         le=8,
         description="Douglas-Peucker's xi on the finest grid, in steps of that grid.",
@@ -66,7 +67,7 @@ class ContourSettings(BaseModel):
         """The same in subpixels."""
         longest = max(self.width, self.height)
         max_length = (self.num_symbols - 1) // 2
-        step = max(2, 2 * round(longest * SUBPIXELS / 4 / max_length / 2))
+        step = max(2, 2 * round(longest * SUBPIXELS / 8 / max_length / 2))
         return Geometry(
             self.width, self.height, step, max(2, longest * SUBPIXELS // 512), max_length
         )
@@ -79,6 +80,7 @@ class ContourSettings(BaseModel):
         return EncoderChoices(
             tolerance_px=self.tolerance * step_px,
             min_gain=self.min_gain * longest / 256,
+            lagrangian=LAG,
             min_area_px=max(9.0, (longest / 256) ** 2 * 16),
         )
 

@@ -8,7 +8,7 @@ from semcast.codecs.contours_polygon import shape_score, transform
 
 
 @numba.njit(cache=True)
-def _number_bits(value: int) -> float:
+def number_bits(value: int) -> float:
     """Rough bits of a number coded by `code_number`."""
     return 1.0 + 2.0 * np.log2(1.0 + abs(value))
 
@@ -31,9 +31,9 @@ def _gain(
     )
     moved[:, 0] -= origin[0]
     moved[:, 1] -= origin[1]
-    bits = _number_bits(state[0] - predicted[0]) + _number_bits(state[1] - predicted[1])
+    bits = number_bits(state[0] - predicted[0]) + number_bits(state[1] - predicted[1])
     if state[2] != 0 or state[3] != 0:
-        bits += _number_bits(state[2]) + _number_bits(state[3])
+        bits += number_bits(state[2]) + number_bits(state[3])
     return shape_score(moved, offsets, sums) - lagrangian * bits
 
 

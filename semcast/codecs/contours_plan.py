@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from semcast.codecs.contours_motion import search_motion
+from semcast.codecs.contours_motion import number_bits, search_motion
 from semcast.codecs.contours_polygon import SUBPIXELS, paint, prefix_sums, shape_score
-from semcast.codecs.contours_shape import fit_rings
+from semcast.codecs.contours_repair import splices
+from semcast.codecs.contours_shape import fit_rings, traced_rings
 from semcast.codecs.contours_symbols import SymbolCounter
 from semcast.codecs.contours_syntax import (
     GONE,
@@ -26,18 +27,27 @@ from semcast.codecs.contours_syntax import (
     MOVED,
     STILL,
     TURNED,
+    Blob,
     ContourObject,
     Edit,
     FramePlan,
     Geometry,
     Mode,
+    Polygons,
     code_frame,
     move,
     nearest_grid_point,
+    octagon,
+    spliced,
 )
 
 _HEADER_BITS = 9.0
 """Rough bits of an edit besides its rings."""
+_MOTION_BITS = 6.0
+"""Bits of a motion under which none is looked for."""
+_SPLICE_ROUNDS = 3
+_MAX_REPAIRED = 2
+"""Objects that splices are looked for after each round of buying."""
 _MAX_FITTED = 6
 """Objects per frame whose polygons are fitted anew; the worst come first."""
 
@@ -68,17 +78,29 @@ class _Window:
     area_px: int
     """Pixels of the object that nothing in front hides."""
 
+    @property
+    def root(self) -> float:
+        """What wrong pixels are divided by."""
+        return float(np.sqrt(max(self.area_px, 1)))
+
     def wrong_px(self, held: ContourObject) -> int:
         points = held.points - np.array([self.x, self.y], dtype=np.int32) * SUBPIXELS
         return self.area_px - shape_score(points, held.offsets, self.sums)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Offer:
+    """One way to send an object."""
+
     id: int
     bits: float
+    """Estimated; only differences within a frame matter."""
     wrong_px: float
-    edit: Edit | None
+    mode: Mode | None
+    """None for a birth."""
+    made: ContourObject
+    """What the receiver then holds."""
+    edits: tuple[Edit, ...] = ()
 
 
 def paint_objects(objects: tuple[ContourObject, ...], width: int, height: int) -> NDArray[np.uint8]:
@@ -144,33 +166,25 @@ def _around(
     )
 
 
-def _find_motion(held: ContourObject, window: _Window, geometry: Geometry, min_gain: float) -> Mode:
-    root = float(np.sqrt(max(window.area_px, 1)))
-    lagrangian = min_gain * root
+def _motions(
+    held: ContourObject, window: _Window, geometry: Geometry, min_gain: float
+) -> list[_Offer]:
+    """The object held still, moved, and moved and turned, each where it fits best."""
+    lagrangian = min_gain * window.root
     origin = (window.x * SUBPIXELS, window.y * SUBPIXELS)
     limits = (geometry.width * SUBPIXELS, geometry.height * SUBPIXELS)
     rows, columns = np.nonzero(window.mask)
-    centre = np.array([columns.mean() + window.x + 0.5, rows.mean() + window.y + 0.5])
-    middle = (held.points.min(axis=0) + held.points.max(axis=0)) / 2 / SUBPIXELS
-    box_middle = np.array(
-        [
-            (columns.min() + columns.max() + 1) / 2 + window.x,
-            (rows.min() + rows.max() + 1) / 2 + window.y,
-        ]
+    middle_px = (held.points.min(axis=0) + held.points.max(axis=0)) / 2 / SUBPIXELS
+    mask_middle_px = (
+        (columns.min() + columns.max() + 1) / 2 + window.x,
+        (rows.min() + rows.max() + 1) / 2 + window.y,
     )
-    mean = held.points.mean(axis=0) / SUBPIXELS
-    unit_px = geometry.motion_step / SUBPIXELS
-    starts = np.array(
-        [
-            [0, 0],
-            held.motion,
-            np.rint((box_middle - middle) / unit_px),
-            np.rint((centre - mean) / unit_px),
-        ],
-        dtype=np.int64,
-    )
+    there = np.rint((np.array(mask_middle_px) - middle_px) * SUBPIXELS / geometry.motion_step)
+    starts = np.array([(0, 0), held.motion, there], dtype=np.int64)
     starts = np.clip(starts, -MAX_MOTION // 2, MAX_MOTION // 2)
-    best, best_value = Mode(STILL), -window.wrong_px(held) + lagrangian * 2.0
+    offers = [_Offer(held.id, 0.0, window.wrong_px(held), Mode(STILL), held)]
+    if offers[0].wrong_px <= lagrangian * _MOTION_BITS:
+        return offers
     for kind, change in ((MOVED, 0), (TURNED, MAX_SHAPE_CHANGE)):
         found = search_motion(
             held.points,
@@ -186,19 +200,14 @@ def _find_motion(held: ContourObject, window: _Window, geometry: Geometry, min_g
             change,
         )
         mode = Mode(kind, (int(found[0]), int(found[1])), int(found[2]), int(found[3]))
-        bits = sum(
-            1 + 2 * np.log2(1 + abs(v))
-            for v in (
-                mode.motion[0] - held.motion[0],
-                mode.motion[1] - held.motion[1],
-                *((mode.scale, mode.turn) if kind == TURNED else ()),
-            )
-        )
-        value = -window.wrong_px(move(held, mode, geometry)) - lagrangian * bits
-        if value > best_value:
-            best, best_value = mode, value
+        numbers = [mode.motion[0] - held.motion[0], mode.motion[1] - held.motion[1]]
+        if kind == TURNED:
+            numbers += [mode.scale, mode.turn]
+        bits = 1.0 + sum(number_bits(value) for value in numbers)
+        moved = move(held, mode, geometry)
+        offers.append(_Offer(held.id, bits, window.wrong_px(moved), mode, moved))
         starts = found[None, :2].copy()
-    return best
+    return offers
 
 
 def _mask_to_code(window: _Window) -> NDArray[np.bool_]:
@@ -211,7 +220,7 @@ def _mask_to_code(window: _Window) -> NDArray[np.bool_]:
     return window.mask | (window.hidden & (hull > 0))
 
 
-def _offers(
+def _polygons(
     object_id: int,
     held: ContourObject | None,
     window: _Window,
@@ -219,15 +228,15 @@ def _offers(
     choices: EncoderChoices,
     budget_bits: float,
 ) -> list[_Offer]:
-    """New polygons for one object, on every level that the budget may pay."""
+    """New polygons for one object, from the coarsest level to what the budget may pay."""
     offers = []
     mask = _mask_to_code(window)
+    mode = None if held is None else Mode(STILL)
     for level in reversed(range(len(LEVEL_STEPS))):
-        if held is not None and level > held.level + 1:
-            continue
         step = geometry.grid_step(level)
-        ratio = LEVEL_STEPS[level] / LEVEL_STEPS[0]
-        tolerance = choices.tolerance_px * ratio
+        tolerance = choices.tolerance_px * LEVEL_STEPS[level] / LEVEL_STEPS[0]
+        if tolerance > window.root / 2:
+            continue
         start = nearest_grid_point(held, geometry, step) if held is not None else None
         rings, bits = fit_rings(
             mask,
@@ -243,14 +252,92 @@ def _offers(
         )
         if not rings:
             continue
-        bits += _HEADER_BITS + (10.0 if held is None else 0.0)
+        bits += _HEADER_BITS + (6.0 if held is None else 0.0)
         if bits > 1.5 * budget_bits + 20:
             break
-        edit = Edit(object_id, level, rings)
-        points = np.concatenate(rings) * step
+        points = (np.concatenate(rings) * step).astype(np.int32)
         offsets = np.cumsum([0] + [len(ring) for ring in rings]).astype(np.int32)
-        trial = ContourObject(object_id, points.astype(np.int32), offsets, level, (0, 0))
-        offers.append(_Offer(object_id, bits, window.wrong_px(trial), edit))
+        made = ContourObject(object_id, points, offsets, level, held.motion if held else (0, 0))
+        edit = Polygons(object_id, level, rings)
+        offers.append(_Offer(object_id, bits, window.wrong_px(made), mode, made, (edit,)))
+    return offers
+
+
+def _blob(
+    object_id: int, window: _Window, geometry: Geometry, choices: EncoderChoices
+) -> _Offer | None:
+    """The octagon that fits an object best, on a grid in keeping with its size."""
+    rows, columns = np.nonzero(window.mask & ~window.hidden)
+    if len(rows) == 0:
+        return None
+    x0, x1 = int(columns.min()) + window.x, int(columns.max()) + window.x + 1
+    y0, y1 = int(rows.min()) + window.y, int(rows.max()) + window.y + 1
+    extent = max(x1 - x0, y1 - y0) * SUBPIXELS
+    levels = [k for k in range(len(LEVEL_STEPS)) if geometry.grid_step(k) * 12 >= extent]
+    level = levels[0] if levels else len(LEVEL_STEPS) - 1
+    step = geometry.grid_step(level)
+    limits = geometry.grid_size(step)
+    box = [(edge * SUBPIXELS + step // 2) // step for edge in (x0, y0, x1, y1)]
+
+    def trial(box: list[int]) -> _Offer | None:
+        corner, size = (box[0], box[1]), (box[2] - box[0], box[3] - box[1])
+        if min(size) < 1 or max(size) > geometry.max_length or min(corner) < 0:
+            return None
+        if corner[0] >= limits[0] or corner[1] >= limits[1]:
+            return None
+        points = octagon(corner, size, step).astype(np.int32)
+        made = ContourObject(object_id, points, np.array([0, 8], dtype=np.int32), level, (0, 0))
+        bits = 12.0 + float(np.log2(limits[0] * limits[1]))
+        edits = (Blob(object_id, level, corner, size),)
+        return _Offer(object_id, bits, window.wrong_px(made), None, made, edits)
+
+    best = trial(box)
+    for _ in range(2):
+        for side in range(4):
+            for change in (-1, 1):
+                changed = list(box)
+                changed[side] += change
+                offer = trial(changed)
+                if offer is not None and (best is None or offer.wrong_px < best.wrong_px):
+                    best, box = offer, changed
+    return best
+
+
+def _repairs(
+    base: _Offer, window: _Window, geometry: Geometry, choices: EncoderChoices
+) -> list[_Offer]:
+    """`base` and one splice more."""
+    borders = traced_rings(_mask_to_code(window), choices.min_area_px)
+    if not borders or not len(base.made.points):
+        return []
+    offers = []
+    for level in range(1, len(LEVEL_STEPS) - 1):
+        tolerance = choices.tolerance_px * LEVEL_STEPS[level] / LEVEL_STEPS[0]
+        if not window.root / 40 <= tolerance <= window.root / 4:
+            continue
+        for splice, bits in splices(
+            base.made,
+            borders[0],
+            (window.x, window.y),
+            window.hidden,
+            window.sums,
+            geometry,
+            level,
+            tolerance,
+            choices.lagrangian * tolerance**2,
+        ):
+            made = spliced(
+                base.made,
+                geometry,
+                splice.ring,
+                splice.first,
+                splice.span,
+                splice.path.astype(np.int64) * geometry.grid_step(level),
+            )
+            wrong_px = window.wrong_px(made)
+            if wrong_px < base.wrong_px:
+                edits = (*base.edits, splice)
+                offers.append(_Offer(base.id, base.bits + bits, wrong_px, base.mode, made, edits))
     return offers
 
 
@@ -269,89 +356,123 @@ def plan_frame(
 ) -> tuple[FramePlan, float]:
     """Plan of a frame and its exact information in bits, at most `budget_bits`."""
     boxes = _boxes(labels)
-    held_by_id = {held.id: held for held in reference}
-    modes: dict[int, Mode] = {}
     windows: dict[int, _Window] = {}
-    moved: dict[int, ContourObject] = {}
-    worth: dict[int, float] = {}
+    offers: list[_Offer] = []
+    now: dict[int, _Offer] = {}
     front = np.zeros_like(labels)
-    unseen = [k for k in boxes if k not in held_by_id]
+    gone: list[tuple[float, int]] = []
     for held in reversed(painting_order(reference)):
         if held.id not in boxes:
-            modes[held.id] = Mode(GONE)
-            worth[held.id] = float(abs(_twice_area(held)) / 2 / SUBPIXELS**2)
+            gone.append((float(abs(_twice_area(held))), held.id))
             continue
         window = _window(labels, front, _around(boxes[held.id], held, geometry), held.id)
         windows[held.id] = window
-        modes[held.id] = _find_motion(held, window, geometry, choices.min_gain)
-        moved[held.id] = (
-            held if modes[held.id].kind == STILL else move(held, modes[held.id], geometry)
-        )
-        worth[held.id] = float(window.wrong_px(held) - window.wrong_px(moved[held.id]))
-        paint(front, moved[held.id].points, moved[held.id].offsets, held.id)
-    for object_id in unseen:
-        windows[object_id] = _window(
-            labels, np.zeros_like(labels), _around(boxes[object_id], None, geometry), object_id
-        )
-    # Too dear: forget the motions that repair least.
-    plan = FramePlan(modes, ())
-    bits = _cost_bits(geometry, reference, plan)
-    for object_id in sorted(worth, key=lambda k: worth[k]):
-        if bits <= budget_bits:
+        ways = _motions(held, window, geometry, choices.min_gain)
+        now[held.id] = ways[0]
+        offers += ways[1:]
+        likely = min(ways, key=lambda way: way.wrong_px).made
+        paint(front, likely.points, likely.offsets, held.id)
+    fresh = [k for k in boxes if k not in now]
+    for object_id in fresh:
+        box = _around(boxes[object_id], None, geometry)
+        windows[object_id] = _window(labels, np.zeros_like(labels), box, object_id)
+    offers += _fitted(windows, now, offers, budget_bits, geometry, choices)
+    held_bits = 1.5 * len(reference)
+    bought = _buy(offers, windows, now, budget_bits - held_bits, choices)
+    for _ in range(_SPLICE_ROUNDS):
+        current = now | {offer.id: offer for offer in bought}
+        spent = sum(offer.bits for offer in current.values())
+        worst = sorted(current, key=lambda k: -current[k].wrong_px / windows[k].root)
+        more: list[_Offer] = []
+        for object_id in worst[:_MAX_REPAIRED]:
+            offer = current[object_id]
+            if offer.wrong_px / windows[object_id].root < choices.min_gain * 2 * _HEADER_BITS:
+                break
+            more += _repairs(offer, windows[object_id], geometry, choices)
+        added = _buy(more, windows, current, budget_bits - held_bits - spent, choices)
+        if not added:
             break
-        modes[object_id] = Mode(STILL)
-        if object_id in moved:
-            moved[object_id] = held_by_id[object_id]
-        plan = FramePlan(modes, ())
-        bits = _cost_bits(geometry, reference, plan)
-    bought = _buy(labels, windows, moved, budget_bits - bits, geometry, choices)
+        bought += added
+    # What was bought at estimated prices must fit at exact ones: give back from the end.
+    deaths = [object_id for _, object_id in sorted(gone, reverse=True)]
     while True:
-        plan = FramePlan(modes, tuple(offer.edit for offer in bought if offer.edit is not None))
+        plan = _frame_plan(reference, deaths, bought)
         bits = _cost_bits(geometry, reference, plan)
-        if bits <= budget_bits or not bought:
+        if bits <= budget_bits:
             return plan, bits
-        bought.pop()
+        if bought:
+            bought.pop()
+        else:
+            deaths.pop()
 
 
-def _buy(
-    labels: NDArray[np.uint8],
+def _frame_plan(
+    reference: tuple[ContourObject, ...], deaths: list[int], bought: list[_Offer]
+) -> FramePlan:
+    modes = {held.id: Mode(STILL) for held in reference}
+    modes.update({object_id: Mode(GONE) for object_id in deaths})
+    final = {offer.id: offer for offer in bought}
+    modes.update({k: offer.mode for k, offer in final.items() if offer.mode is not None})
+    return FramePlan(modes, tuple(edit for offer in final.values() for edit in offer.edits))
+
+
+def _fitted(
     windows: dict[int, _Window],
-    moved: dict[int, ContourObject],
+    now: dict[int, _Offer],
+    motions: list[_Offer],
     budget_bits: float,
     geometry: Geometry,
     choices: EncoderChoices,
 ) -> list[_Offer]:
-    """The edits that repair most per bit, dearest last."""
-    wrong = {
-        k: float(window.wrong_px(moved[k]) if k in moved else window.area_px)
-        for k, window in windows.items()
-    }
-    root = {k: float(np.sqrt(max(window.area_px, 1))) for k, window in windows.items()}
-    worst = sorted(wrong, key=lambda k: -wrong[k] / root[k])
+    """New polygons for the objects that fit worst, motion considered."""
+    wrong = {k: float(now[k].wrong_px if k in now else w.area_px) for k, w in windows.items()}
+    for way in motions:
+        wrong[way.id] = min(wrong[way.id], way.wrong_px)
     offers: list[_Offer] = []
+    worst = sorted(windows, key=lambda k: -wrong[k] / windows[k].root)
     for object_id in worst[:_MAX_FITTED]:
-        if wrong[object_id] / root[object_id] < choices.min_gain * 2 * _HEADER_BITS:
+        window = windows[object_id]
+        if wrong[object_id] / window.root < choices.min_gain * 2 * _HEADER_BITS:
             break
-        if object_id not in moved and windows[object_id].area_px < choices.min_area_px:
+        if object_id not in now and window.area_px < choices.min_area_px:
             continue
-        offers += _offers(
-            object_id, moved.get(object_id), windows[object_id], geometry, choices, budget_bits
-        )
-    chosen: dict[int, _Offer] = {}
+        held = now[object_id].made if object_id in now else None
+        offers += _polygons(object_id, held, window, geometry, choices, budget_bits)
+        if held is None:
+            blob = _blob(object_id, window, geometry, choices)
+            offers += [] if blob is None else [blob]
+        else:
+            ways = [way for way in motions if way.id == object_id]
+            base = min([now[object_id], *ways], key=lambda way: way.wrong_px)
+            offers += _repairs(base, window, geometry, choices)
+    return offers
+
+
+def _buy(
+    offers: list[_Offer],
+    windows: dict[int, _Window],
+    now: dict[int, _Offer],
+    budget_bits: float,
+    choices: EncoderChoices,
+) -> list[_Offer]:
+    """Offers in the order bought, the best repair per bit first; a later one replaces an
+    earlier one of the same object."""
+    held = dict(now)
+    bought: list[_Offer] = []
     spent = 0.0
     while True:
-        best, best_rate = None, choices.min_gain
+        best, best_rate, best_extra = None, choices.min_gain, 0.0
         for offer in offers:
-            now = chosen.get(offer.id)
-            extra = offer.bits - (now.bits if now else 0.0)
+            before = held.get(offer.id)
+            extra = offer.bits - (before.bits if before else 0.0)
             if extra <= 0 or spent + extra > budget_bits + 2:
                 continue
-            gain = (now.wrong_px if now else wrong[offer.id]) - offer.wrong_px
-            rate = gain / root[offer.id] / extra
+            wrong_px = before.wrong_px if before else windows[offer.id].area_px
+            rate = (wrong_px - offer.wrong_px) / windows[offer.id].root / extra
             if rate > best_rate:
-                best, best_rate = offer, rate
+                best, best_rate, best_extra = offer, rate, extra
         if best is None:
-            break
-        spent += best.bits - (chosen[best.id].bits if best.id in chosen else 0.0)
-        chosen[best.id] = best
-    return sorted(chosen.values(), key=lambda offer: offer.bits)
+            return bought
+        spent += best_extra
+        held[best.id] = best
+        bought.append(best)

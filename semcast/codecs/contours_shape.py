@@ -11,6 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from semcast.codecs.contours_directions import angle_bin, turn_context
 from semcast.codecs.contours_polygon import (
     SUBPIXELS,
     edge_score,
@@ -25,9 +26,7 @@ from semcast.codecs.contours_syntax import (
     MAX_LENGTH,
     MAX_RINGS,
     MAX_VERTICES,
-    angle_bin,
     length_context,
-    turn_context,
 )
 from semcast.codecs.contours_tables import PRIORS
 
@@ -57,7 +56,7 @@ def _costs() -> Costs:
 
 
 COSTS = _costs()
-_LENGTH_CONTEXT = np.array([length_context(k) for k in range(MAX_LENGTH + 1)])
+LENGTH_CONTEXT = np.array([length_context(k) for k in range(MAX_LENGTH + 1)])
 
 
 @numba.njit(cache=True)
@@ -87,107 +86,107 @@ def _edge_bits(
 
 
 @numba.njit(cache=True)
-def cheapest_ring(
-    points: NDArray[np.int32],
+def cheapest_path(
+    border: NDArray[np.int32],
     free: NDArray[np.bool_],
-    grid_points: NDArray[np.int32],
-    step: int,
-    origin_x: int,
-    origin_y: int,
+    places: NDArray[np.int32],
+    grid: NDArray[np.int32],
+    before: tuple[int, int],
     sums: NDArray[np.int32],
     tolerance: float,
     lagrangian: float,
     max_length: int,
+    min_edges: int,
     length_cost: NDArray[np.float64],
     turn_cost: NDArray[np.float64],
     contexts: NDArray[np.int64],
-) -> NDArray[np.int32]:
-    """The ring through some of `grid_points` that costs least wrong pixels + lambda bits.
+) -> NDArray[np.int64]:
+    """Which points of a border to make vertices, from its first to its last.
 
-    `points`: int32 [n, 2], the border in subpixels of the cut-out; `grid_points` the same points on
-    the grid. An edge may leave out border points that lie within `tolerance` (subpixels) of it, or
-    that are `free`. Shortest path from point 0 once around; a turn is judged by the cheapest way to
-    its first vertex. Empty if there is no way.
+    `border`: int32 [n, 2] in subpixels of the cut-out; `places` where a vertex at that point would
+    lie, `grid` the same in grid steps from any origin (the last edge costs no bits, so the last
+    point need not lie on the grid). `before`: direction of the edge before, (0, 0) for none. An
+    edge may leave out border points within `tolerance` (subpixels) of it, or `free` ones. Shortest
+    path in wrong pixels + lambda bits; turns are judged by the cheapest way to their vertex.
+    Returns the indices of the vertices between first and last; one of -1 if there is no way.
     """
-    n = len(points)
-    border = np.zeros(n + 1, dtype=np.int64)
-    for i in range(n):
-        a, b = points[i], points[(i + 1) % n]
-        border[i + 1] = border[i] + edge_score(int(a[0]), int(a[1]), int(b[0]), int(b[1]), sums)
-    cost = np.full(n + 1, 1e18)
-    back = np.full(n + 1, -1, dtype=np.int64)
-    count = np.zeros(n + 1, dtype=np.int64)
+    n = len(border)
+    ideal = np.zeros(n, dtype=np.int64)
+    for i in range(1, n):
+        ideal[i] = ideal[i - 1] + edge_score(
+            int(border[i - 1, 0]),
+            int(border[i - 1, 1]),
+            int(border[i, 0]),
+            int(border[i, 1]),
+            sums,
+        )
+    cost = np.full(n, 1e18)
+    back = np.full(n, -1, dtype=np.int64)
+    edges = np.zeros(n, dtype=np.int64)
     cost[0] = 0.0
     bound = tolerance * tolerance
-    for i in range(n):
+    for i in range(n - 1):
         if cost[i] > 1e17:
             continue
-        gx, gy = int(grid_points[i, 0]), int(grid_points[i, 1])
-        x0, y0 = gx * step - origin_x, gy * step - origin_y
-        px = py = qx = qy = 0
+        px, py, last_turn = before[0], before[1], -1
+        last = 0
         if back[i] >= 0:
             p = back[i]
-            px, py = gx - grid_points[p, 0], gy - grid_points[p, 1]
+            px, py = grid[i, 0] - grid[p, 0], grid[i, 1] - grid[p, 1]
+            last = max(abs(px), abs(py))
+            qx, qy = before
             if back[p] >= 0:
-                q = back[p]
-                qx, qy = (
-                    grid_points[p, 0] - grid_points[q, 0],
-                    grid_points[p, 1] - grid_points[q, 1],
-                )
-        last_turn = -1 if qx == 0 and qy == 0 else angle_bin(qx, qy, px, py)
+                qx, qy = grid[p, 0] - grid[back[p], 0], grid[p, 1] - grid[back[p], 1]
+            if qx != 0 or qy != 0:
+                last_turn = angle_bin(qx, qy, px, py)
+        x0, y0 = int(places[i, 0]), int(places[i, 1])
         misses = 0
-        for j in range(i + 1, n + 1):
-            end = j % n
-            hx, hy = int(grid_points[end, 0]), int(grid_points[end, 1])
-            dx, dy = hx - gx, hy - gy
+        for j in range(i + 1, n):
+            dx, dy = int(grid[j, 0] - grid[i, 0]), int(grid[j, 1] - grid[i, 1])
             radius = max(abs(dx), abs(dy))
-            if radius == 0 or (radius > max_length and j < n):
+            if j < n - 1 and (radius == 0 or radius > max_length):
                 if radius > 2 * max_length:
                     break
                 continue
-            x1, y1 = hx * step - origin_x, hy * step - origin_y
+            x1, y1 = int(places[j, 0]), int(places[j, 1])
             ex, ey = float(x1 - x0), float(y1 - y0)
             square = ex * ex + ey * ey
+            if square == 0.0:
+                continue
             worst = 0.0
             for k in range(i + 1, j):
                 if free[k]:
                     continue
-                ax, ay = points[k, 0] - x0, points[k, 1] - y0
-                along = (ax * ex + ay * ey) / square
-                if along < 0.0:
-                    along = 0.0
-                elif along > 1.0:
-                    along = 1.0
+                ax, ay = border[k, 0] - x0, border[k, 1] - y0
+                along = min(max((ax * ex + ay * ey) / square, 0.0), 1.0)
                 ox, oy = ax - along * ex, ay - along * ey
-                off = ox * ox + oy * oy
-                if off > worst:
-                    worst = off
-                    if worst > bound:
-                        break
+                worst = max(worst, ox * ox + oy * oy)
+                if worst > bound:
+                    break
             if worst > bound:
                 misses += 1
                 if misses > 8:
                     break
                 continue
             misses = 0
-            wrong = border[j] - border[i] - edge_score(x0, y0, x1, y1, sums)
-            bits = 0.0
-            if j < n:
-                last = max(abs(px), abs(py))
-                bits = length_cost[contexts[min(last, max_length)], radius]
-                if last > 0:
+            total = cost[i] + ideal[j] - ideal[i] - edge_score(x0, y0, x1, y1, sums)
+            if j < n - 1:
+                bits = length_cost[contexts[last], radius]
+                if px != 0 or py != 0:
                     bits += turn_cost[turn_context(last_turn, radius), angle_bin(px, py, dx, dy)]
-            total = cost[i] + wrong + lagrangian * bits
-            if total < cost[j] and (j < n or count[i] >= 2):
+                total += lagrangian * bits
+            elif edges[i] + 1 < min_edges:
+                continue
+            if total < cost[j]:
                 cost[j] = total
                 back[j] = i
-                count[j] = count[i] + 1
-    if cost[n] > 1e17:
-        return np.empty((0, 2), dtype=np.int32)
-    result = np.empty((count[n], 2), dtype=np.int32)
-    at = back[n]
-    for k in range(count[n] - 1, -1, -1):
-        result[k, 0], result[k, 1] = grid_points[at, 0], grid_points[at, 1]
+                edges[j] = edges[i] + 1
+    if cost[n - 1] > 1e17:
+        return np.full(1, -1, dtype=np.int64)
+    result = np.empty(edges[n - 1] - 1, dtype=np.int64)
+    at = back[n - 1]
+    for k in range(len(result) - 1, -1, -1):
+        result[k] = at
         at = back[at]
     return result
 
@@ -334,26 +333,29 @@ def fit_rings(
             first = int(np.argmin(np.abs(on_grid - np.array(start)).sum(axis=1)))
         else:
             first = int(np.argmax(np.abs(points - points.mean(axis=0)).sum(axis=1)))
-        points = np.ascontiguousarray(np.roll(points, -first, axis=0))
-        on_grid = np.ascontiguousarray(np.roll(on_grid, -first, axis=0))
+        points = _closed(points, first)
+        on_grid = _closed(on_grid, first)
         rows = np.clip(points[:, 1] // SUBPIXELS, 0, hidden.shape[0] - 1)
         columns = np.clip(points[:, 0] // SUBPIXELS, 0, hidden.shape[1] - 1)
         sums = _ring_sums(border, hidden)
-        ring = cheapest_ring(
+        chosen = cheapest_path(
             points,
             hidden[rows, columns],
+            on_grid * step - corner,
             on_grid,
-            step,
-            int(corner[0]),
-            int(corner[1]),
+            (0, 0),
             sums,
             tolerance_px * SUBPIXELS,
             lagrangian,
             max_length,
+            3,
             COSTS.length,
             COSTS.turn,
-            _LENGTH_CONTEXT,
+            LENGTH_CONTEXT,
         )
+        if chosen[0] < 0:
+            continue
+        ring = np.concatenate([on_grid[:1], on_grid[chosen]])
         if not 3 <= len(ring) <= MAX_VERTICES:
             continue
         improve(
@@ -367,17 +369,22 @@ def fit_rings(
             grid,
             COSTS.length,
             COSTS.turn,
-            _LENGTH_CONTEXT,
+            LENGTH_CONTEXT,
         )
         if hole:
             ring = ring[::-1].copy()
         ring = split_long(ring, max_length)
         if not 3 <= len(ring) <= MAX_VERTICES:
             continue
-        bits += ring_bits(ring, max_length, COSTS.length, COSTS.turn, _LENGTH_CONTEXT) + 6
+        bits += ring_bits(ring, max_length, COSTS.length, COSTS.turn, LENGTH_CONTEXT) + 6
         rings.append(ring)
         start = (int(ring[0, 0]), int(ring[0, 1]))
     return tuple(rings), bits
+
+
+def _closed(points: NDArray[np.int32], first: int) -> NDArray[np.int32]:
+    """A ring's points from `first` once around and back to it."""
+    return np.ascontiguousarray(np.concatenate([points[first:], points[: first + 1]]))
 
 
 def _ring_sums(points: NDArray[np.int32], hidden: NDArray[np.bool_]) -> NDArray[np.int32]:

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from semcast.codecs.contours_directions import direction_frequencies
 from semcast.codecs.contours_tables import PRIORS, STEP
 from semcast.codecs.range_payload import PayloadReader, PayloadWriter, categorical
 
@@ -24,8 +25,8 @@ class SymbolCoder(Protocol):
         """A symbol below `size` under a table of `contours_tables`."""
         ...
 
-    def weighted(self, frequencies: Frequencies, value: int) -> int:
-        """A symbol with given positive frequencies."""
+    def turn(self, before: tuple[int, int], last_turn: int, radius: int, value: int) -> int:
+        """A position on the square of `radius`, after the edge `before`."""
         ...
 
     def uniform(self, size: int, value: int) -> int:
@@ -57,13 +58,15 @@ class SymbolWriter:
             self._tables.adapt(table, context, value)
         return value
 
-    def weighted(self, frequencies: Frequencies, value: int) -> int:
-        if len(frequencies) > 1:
-            self._writer.write(value, categorical(frequencies))
+    def turn(self, before: tuple[int, int], last_turn: int, radius: int, value: int) -> int:
+        frequencies = direction_frequencies(PRIORS["turn"], *before, last_turn, radius)
+        self._writer.write(value, categorical(frequencies))
         return value
 
     def uniform(self, size: int, value: int) -> int:
-        return self.weighted(np.ones(size, dtype=np.int64), value)
+        if size > 1:
+            self._writer.write(value, categorical(np.ones(size, dtype=np.int64)))
+        return value
 
 
 class SymbolReader:
@@ -80,11 +83,12 @@ class SymbolReader:
         self._tables.adapt(table, context, value)
         return value
 
-    def weighted(self, frequencies: Frequencies, value: int) -> int:
-        return self._reader.read(categorical(frequencies)) if len(frequencies) > 1 else 0
+    def turn(self, before: tuple[int, int], last_turn: int, radius: int, value: int) -> int:
+        frequencies = direction_frequencies(PRIORS["turn"], *before, last_turn, radius)
+        return self._reader.read(categorical(frequencies))
 
     def uniform(self, size: int, value: int) -> int:
-        return self.weighted(np.ones(size, dtype=np.int64), value)
+        return self._reader.read(categorical(np.ones(size, dtype=np.int64))) if size > 1 else 0
 
 
 class SymbolCounter:
@@ -101,7 +105,8 @@ class SymbolCounter:
             self._tables.adapt(table, context, value)
         return value
 
-    def weighted(self, frequencies: Frequencies, value: int) -> int:
+    def turn(self, before: tuple[int, int], last_turn: int, radius: int, value: int) -> int:
+        frequencies = direction_frequencies(PRIORS["turn"], *before, last_turn, radius)
         self.num_bits += float(np.log2(frequencies.sum() / frequencies[value]))
         return value
 

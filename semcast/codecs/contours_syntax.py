@@ -5,33 +5,44 @@
                 { another-edit edit } no-other-edit
     mode     := still | moved motion | turned motion scale turn | gone
     motion   := dx dy, less the motion the object had in the reference
-    edit     := new-or-old id level rings(1..4) ring{rings}
+    edit     := new-or-old id kind level (polygons | blob | splice)
+    polygons := rings(1..4) ring{rings}
     ring     := start { length direction close? } ; closed when `close` says so
+    blob     := start width height ; an octagon, one instead of many edges
+    splice   := ring vertex span count { length direction }{count}
 
 A ring's vertices lie on the level's grid. A vertex is coded as the difference to the one before:
 its length (larger of |dx|, |dy|, one of (Q-1)/2 in grid steps) and the position on the square of
 that radius, whose frequencies follow the angle to the edge before. The start is coded outright for
-an object's first polygons, else against the start of what they replace.
+an object's first polygons, else against the start of what they replace. A splice replaces `span`
+edges of a ring the receiver holds by a path over `count` new vertices, in steps of its level's grid
+from the vertex it starts at.
 """
 
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from semcast.codecs.contours_directions import angle_bin, on_square, square_index
 from semcast.codecs.contours_polygon import SUBPIXELS, transform
 from semcast.codecs.contours_symbols import SymbolCoder, code_number
-from semcast.codecs.contours_tables import PRIORS
 from semcast.codecs.errors import CorruptPayloadError
 
 MAX_OBJECTS = 15
 MAX_RINGS = 4
 """Rings of one object, holes included."""
-MAX_VERTICES = 96
+MAX_VERTICES = 256
 """Vertices of one ring."""
+MAX_SPAN = 8
+"""Edges that one splice replaces."""
+MAX_SPLICED = 7
+"""Vertices that one splice brings."""
+MAX_EDITS = 63
 STILL, MOVED, TURNED, GONE = range(4)
-LEVEL_STEPS = (2, 3, 4, 6, 8, 12)
+POLYGONS, BLOB, SPLICE = range(3)
+LEVEL_STEPS = (2, 3, 5, 8, 14, 24)
 """Grid step of each level, in halves of the finest."""
 MAX_MOTION = 1024
 """Largest component of a motion, in motion steps."""
@@ -40,9 +51,6 @@ MAX_SHAPE_CHANGE = 24
 
 _LENGTH_FIRST = (1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49)
 MAX_LENGTH = 64
-_NUM_ANGLES = 32
-# tan of the bin borders at 5.625 + 11.25 k degrees, times 4096.
-_TANGENTS = np.array([403, 1242, 2189, 3362, 4990, 7663, 13503, 41587], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class Mode:
 
 
 @dataclass(frozen=True)
-class Edit:
+class Polygons:
     """New polygons for an object, on the grid of `level`; rings of int32 [n, 2] grid points."""
 
     id: int
@@ -97,79 +105,37 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class Blob:
+    """An octagon for an object: corner, width and height in grid steps of `level`."""
+
+    id: int
+    level: int
+    corner: tuple[int, int]
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Splice:
+    """New vertices for part of one ring, after `span` edges from vertex `first` on."""
+
+    id: int
+    level: int
+    ring: int
+    first: int
+    span: int
+    path: NDArray[np.int32]
+    """int32 [count, 2]: the new vertices in grid steps from vertex `first`."""
+
+
+Edit: TypeAlias = Polygons | Blob | Splice
+
+
+@dataclass(frozen=True)
 class FramePlan:
-    """A frame as coded: modes of the reference's objects by id, and edits."""
+    """A frame as coded: modes of the reference's objects by id, and edits in order."""
 
     modes: dict[int, Mode]
     edits: tuple[Edit, ...]
-
-
-@numba.njit(cache=True)
-def angle_bin(before_x: int, before_y: int, x: int, y: int) -> int:
-    """Turn from one edge to the next in 32 bins, 0 straight ahead, 8 to the right, 24 left."""
-    dot = before_x * x + before_y * y
-    cross = before_x * y - before_y * x
-    quadrant = 0
-    for k in range(8):
-        if abs(cross) * 4096 > abs(dot) * _TANGENTS[k]:
-            quadrant += 1
-    half = 16 - quadrant if dot < 0 else quadrant
-    return half if cross >= 0 else (_NUM_ANGLES - half) % _NUM_ANGLES
-
-
-@numba.njit(cache=True)
-def on_square(radius: int, index: int) -> tuple[int, int]:
-    """Point `index` (0..8 radius - 1) on the square of a radius around the origin."""
-    side, along = index // (2 * radius), index % (2 * radius)
-    if side == 0:
-        return along - radius, -radius
-    if side == 1:
-        return radius, along - radius
-    if side == 2:
-        return radius - along, radius
-    return -radius, radius - along
-
-
-@numba.njit(cache=True)
-def square_index(x: int, y: int) -> int:
-    """Inverse of `on_square`."""
-    radius = max(abs(x), abs(y))
-    if y == -radius and x < radius:
-        return x + radius
-    if x == radius and y < radius:
-        return 2 * radius + y + radius
-    if y == radius and x > -radius:
-        return 4 * radius + radius - x
-    return 6 * radius + radius - y
-
-
-@numba.njit(cache=True)
-def turn_context(last_turn: int, radius: int) -> int:
-    """Row of the turn table, from the turn before (-1: none) and the new edge's length."""
-    if last_turn < 0:
-        kind = 0
-    elif last_turn <= 4:
-        kind = 1
-    elif last_turn < 16:
-        kind = 2
-    elif last_turn < 28:
-        kind = 3
-    else:
-        kind = 4
-    return kind * 2 + (1 if radius > 2 else 0)
-
-
-@numba.njit(cache=True)
-def direction_frequencies(
-    table: NDArray[np.int64], before_x: int, before_y: int, last_turn: int, radius: int
-) -> NDArray[np.int64]:
-    """Frequencies int64 [8 radius] of the positions on the square, after the edge (before)."""
-    context = turn_context(last_turn, radius)
-    result = np.empty(8 * radius, dtype=np.int64)
-    for index in range(8 * radius):
-        x, y = on_square(radius, index)
-        result[index] = table[context, angle_bin(before_x, before_y, x, y)]
-    return result
 
 
 def length_context(last_length: int) -> int:
@@ -190,40 +156,43 @@ def close_context(distance: int) -> int:
     return min(distance.bit_length(), 4)
 
 
-def code_ring(
-    coder: SymbolCoder, geometry: Geometry, start: tuple[int, int], ring: NDArray[np.int32] | None
-) -> NDArray[np.int32]:
-    """The vertices of a ring after its start, which is known already."""
-    vertices = [start]
-    count = len(ring) if ring is not None else 0
-    before, last_turn, last_length = (0, 0), -1, 0
-    while len(vertices) < MAX_VERTICES:
+def _code_path(
+    coder: SymbolCoder,
+    geometry: Geometry,
+    vertices: list[tuple[int, int]],
+    before: tuple[int, int],
+    path: NDArray[np.int32] | None,
+    count: int | None,
+) -> None:
+    """Append to `vertices` (its last one is known) `count` more, or those up to a closing flag.
+
+    `before`: the direction that the first edge's is judged against, (0, 0) for none.
+    """
+    start = vertices[-1]
+    last_turn, last_length = -1, 0
+    for done in range(MAX_VERTICES - 1):
+        if done == count:
+            return
         x, y = vertices[-1]
-        if len(vertices) >= 3:
+        if count is None and done >= 2:
             distance = max(abs(x - start[0]), abs(y - start[1]))
-            closed = coder.adaptive(
-                "close", close_context(distance), 2, int(len(vertices) == count)
-            )
-            if closed:
-                break
-        dx = dy = 0
-        if ring is not None:
-            dx, dy = int(ring[len(vertices), 0]) - x, int(ring[len(vertices), 1]) - y
+            ends = int(path is not None and done == len(path))
+            if coder.adaptive("close", close_context(distance), 2, ends):
+                return
+        dx = dy = index = 0
+        if path is not None:
+            dx, dy = int(path[done, 0]) - x, int(path[done, 1]) - y
+            index = square_index(dx, dy)
         length = _code_length(coder, last_length, geometry.max_length, max(abs(dx), abs(dy)))
-        index = square_index(dx, dy) if ring is not None else 0
-        if len(vertices) == 1:
+        if before == (0, 0):
             index = coder.uniform(8 * length, index)
         else:
-            index = coder.weighted(
-                direction_frequencies(PRIORS["turn"], before[0], before[1], last_turn, length),
-                index,
-            )
+            index = coder.turn(before, last_turn, length, index)
         dx, dy = on_square(length, index)
-        if len(vertices) > 1:
+        if before != (0, 0):
             last_turn = angle_bin(before[0], before[1], dx, dy)
         before, last_length = (dx, dy), length
         vertices.append((x + dx, y + dy))
-    return np.array(vertices, dtype=np.int32)
 
 
 def _code_start(
@@ -231,14 +200,14 @@ def _code_start(
     geometry: Geometry,
     step: int,
     near: tuple[int, int] | None,
-    ring: NDArray[np.int32] | None,
+    wanted: tuple[int, int],
 ) -> tuple[int, int]:
-    x, y = (int(ring[0, 0]), int(ring[0, 1])) if ring is not None else (0, 0)
+    """A grid point, outright or against one nearby."""
     if near is None:
         columns, rows = geometry.grid_size(step)
-        return coder.uniform(columns, x), coder.uniform(rows, y)
-    dx = code_number(coder, "start", 0, x - near[0])
-    dy = code_number(coder, "start", 0, y - near[1])
+        return coder.uniform(columns, wanted[0]), coder.uniform(rows, wanted[1])
+    dx = code_number(coder, "start", 0, wanted[0] - near[0])
+    dy = code_number(coder, "start", 0, wanted[1] - near[1])
     return near[0] + dx, near[1] + dy
 
 
@@ -249,40 +218,139 @@ def code_edit(
     edit: Edit | None,
 ) -> ContourObject:
     """One edit; the object it makes."""
+    object_id, is_new = _code_id(coder, objects, edit)
+    held = None if is_new else objects[object_id]
+    kind = coder.adaptive("kind", int(is_new), 2 if is_new else 3, _kind(edit))
+    level = coder.adaptive(
+        "level", 2 * kind + int(is_new), len(LEVEL_STEPS), edit.level if edit else 0
+    )
+    step = geometry.grid_step(level)
+    if kind == SPLICE:
+        assert held is not None and (edit is None or isinstance(edit, Splice))
+        return _code_splice(coder, geometry, step, held, edit)
+    near = nearest_grid_point(held, geometry, step) if held is not None else None
+    if kind == BLOB:
+        assert edit is None or isinstance(edit, Blob)
+        corner = _code_start(coder, geometry, step, near, edit.corner if edit else (0, 0))
+        width, height = (
+            _code_length(coder, 0, geometry.max_length, size)
+            for size in (edit.size if edit else (1, 1))
+        )
+        rings = [octagon(corner, (width, height), step)]
+    else:
+        assert edit is None or isinstance(edit, Polygons)
+        rings = _code_rings(coder, geometry, step, near, edit)
+    points = _held_in(np.concatenate(rings), geometry)
+    offsets = np.cumsum([0] + [len(ring) for ring in rings]).astype(np.int32)
+    return ContourObject(object_id, points, offsets, level, held.motion if held else (0, 0))
+
+
+def _kind(edit: Edit | None) -> int:
+    return SPLICE if isinstance(edit, Splice) else int(isinstance(edit, Blob))
+
+
+def _code_id(
+    coder: SymbolCoder, objects: dict[int, ContourObject], edit: Edit | None
+) -> tuple[int, bool]:
     free = [k for k in range(1, MAX_OBJECTS + 1) if k not in objects]
     old = sorted(objects)
-    is_new = 0
+    is_new = not old
     if free and old:
-        is_new = coder.adaptive("edit", 1, 2, int(edit is not None and edit.id not in objects))
-    elif free:
-        is_new = 1
-    if is_new:
-        place = free.index(edit.id) if edit else 0
-        if coder.adaptive("new_id", 0, 2, int(place > 0)) and len(free) > 1:
-            place = 1 + coder.uniform(len(free) - 1, place - 1)
-        else:
-            place = 0
-        object_id = free[place]
-    else:
-        object_id = old[coder.uniform(len(old), old.index(edit.id) if edit else 0)]
-    level = coder.adaptive("level", 1 - is_new, len(LEVEL_STEPS), edit.level if edit else 0)
-    step = geometry.grid_step(level)
-    num_rings = 1 + coder.adaptive("rings", 0, MAX_RINGS, len(edit.rings) - 1 if edit else 0)
-    near = None
+        is_new = bool(coder.adaptive("new", 0, 2, int(edit is not None and edit.id not in objects)))
     if not is_new:
-        near = nearest_grid_point(objects[object_id], geometry, step)
+        return old[coder.uniform(len(old), old.index(edit.id) if edit else 0)], False
+    place = free.index(edit.id) if edit else 0
+    if len(free) == 1 or not coder.adaptive("new_id", 0, 2, int(place > 0)):
+        return free[0], True
+    return free[1 + coder.uniform(len(free) - 1, place - 1)], True
+
+
+def _code_rings(
+    coder: SymbolCoder,
+    geometry: Geometry,
+    step: int,
+    near: tuple[int, int] | None,
+    edit: Polygons | None,
+) -> list[NDArray[np.int64]]:
     rings = []
-    for index in range(num_rings):
+    for index in range(
+        1 + coder.adaptive("rings", 0, MAX_RINGS, len(edit.rings) - 1 if edit else 0)
+    ):
         ring = edit.rings[index] if edit else None
-        start = _code_start(coder, geometry, step, near, ring)
-        rings.append(code_ring(coder, geometry, start, ring))
-        near = start
-    points = np.concatenate(rings).astype(np.int64) * step
+        wanted = (int(ring[0, 0]), int(ring[0, 1])) if ring is not None else (0, 0)
+        near = _code_start(coder, geometry, step, near, wanted)
+        vertices = [near]
+        _code_path(coder, geometry, vertices, (0, 0), ring[1:] if ring is not None else None, None)
+        rings.append(np.array(vertices, dtype=np.int64) * step)
+    return rings
+
+
+def octagon(corner: tuple[int, int], size: tuple[int, int], step: int) -> NDArray[np.int64]:
+    """A box with its corners cut off, int64 [8, 2] in subpixels."""
+    x0, y0 = corner[0] * step, corner[1] * step
+    x1, y1 = x0 + size[0] * step, y0 + size[1] * step
+    cut_x, cut_y = (x1 - x0) * 9 // 32, (y1 - y0) * 9 // 32
+    return np.array(
+        [
+            (x0 + cut_x, y0),
+            (x1 - cut_x, y0),
+            (x1, y0 + cut_y),
+            (x1, y1 - cut_y),
+            (x1 - cut_x, y1),
+            (x0 + cut_x, y1),
+            (x0, y1 - cut_y),
+            (x0, y0 + cut_y),
+        ],
+        dtype=np.int64,
+    )
+
+
+def _code_splice(
+    coder: SymbolCoder, geometry: Geometry, step: int, held: ContourObject, edit: Splice | None
+) -> ContourObject:
+    num_rings = len(held.offsets) - 1
+    ring = coder.uniform(num_rings, edit.ring if edit else 0)
+    begin, end = int(held.offsets[ring]), int(held.offsets[ring + 1])
+    first = coder.uniform(end - begin, edit.first if edit else 0)
+    most = min(MAX_SPAN, end - begin)
+    span = 1 + coder.adaptive("span", 0, most, edit.span - 1 if edit else 0)
+    count = coder.adaptive("count", 0, MAX_SPLICED + 1, len(edit.path) if edit else 0)
+    vertices = held.points[begin:end]
+    chord = vertices[(first + span) % len(vertices)] - vertices[first]
+    path = [(0, 0)]
+    _code_path(
+        coder, geometry, path, (int(chord[0]), int(chord[1])), edit.path if edit else None, count
+    )
+    return spliced(held, geometry, ring, first, span, np.array(path[1:], dtype=np.int64) * step)
+
+
+def spliced(
+    held: ContourObject,
+    geometry: Geometry,
+    ring: int,
+    first: int,
+    span: int,
+    path: NDArray[np.int64],
+) -> ContourObject:
+    """The object with `span` edges of a ring replaced; `path` in subpixels from vertex `first`.
+
+    A ring that would have under 3 or over `MAX_VERTICES` vertices stays as it is.
+    """
+    begin, end = int(held.offsets[ring]), int(held.offsets[ring + 1])
+    vertices = np.roll(held.points[begin:end], -first, axis=0).astype(np.int64)
+    new = np.concatenate([vertices[:1], vertices[0] + path.reshape(-1, 2), vertices[span:]])
+    if not 3 <= len(new) <= MAX_VERTICES:
+        return held
+    points = np.concatenate([held.points[:begin], new, held.points[end:]])
+    offsets = held.offsets.copy()
+    offsets[ring + 1 :] += len(new) - (end - begin)
+    return replace(held, points=_held_in(points, geometry), offsets=offsets)
+
+
+def _held_in(points: NDArray[np.int64], geometry: Geometry) -> NDArray[np.int32]:
+    """Coordinates held within one frame size around the frame."""
     limit = np.array([geometry.width, geometry.height]) * SUBPIXELS
-    points = np.clip(points, -limit, 2 * limit).astype(np.int32)
-    offsets = np.cumsum([0] + [len(ring) for ring in rings]).astype(np.int32)
-    motion = objects[object_id].motion if not is_new else (0, 0)
-    return ContourObject(object_id, points, offsets, level, motion)
+    return np.clip(points, -limit, 2 * limit).astype(np.int32)
 
 
 def nearest_grid_point(held: ContourObject, geometry: Geometry, step: int) -> tuple[int, int]:
@@ -346,7 +414,7 @@ def code_frame(
             objects[held.id] = replace(held, motion=(0, 0))
         elif mode.kind != GONE:
             objects[held.id] = move(held, mode, geometry)
-    for done in range(2 * MAX_OBJECTS):
+    for done in range(MAX_EDITS):
         more = plan is not None and done < len(plan.edits)
         if not coder.adaptive("edit", 0 if reference else 2, 2, int(more)):
             break

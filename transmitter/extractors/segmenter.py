@@ -1,6 +1,7 @@
 """Which objects are in a frame: the protocol of segmenters, and the one that ships.
 
     frame -> small picture and its flow to the frame before -> network (`segmenter_network`)
+    -> probabilities, mixed with those before, moved along the flow
     -> masks of single objects (`masks_of`) -> labels kept over time (`tracking`) -> [H, W]
 
 Label 1 is the main object: the one that stands out, or moves against its surroundings.
@@ -17,15 +18,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcast.errors import NotFoundError, UnavailableError
+from transmitter.extractors.cuts import CutDetector, colour_codes
 from transmitter.extractors.hub_segmenters import HUB_SEGMENTERS, load_hub_segmenter
-from transmitter.extractors.object_motion import Grey, backward_flow, segmenter_planes
-from transmitter.extractors.tracking import Tracker
+from transmitter.extractors.object_motion import (
+    Flow,
+    Grey,
+    backward_flow,
+    segmenter_planes,
+    warp,
+)
+from transmitter.extractors.tracking import Tracker, tidy
 from transmitter.extractors.working_size import working_size
 
 if TYPE_CHECKING:
     from transmitter.extractors.segmenter_network import SegmenterNetwork
 
-_LIKELY = 0.5
+_LIKELY, _SURE = 0.35, 0.55
+"""A region is of likely pixels, and has a sure one. Chosen on held-out clips of DAVIS's training
+half."""
+
+_OBJECT, _OUTLINE = 0.5, 0.5
+
+_MEMORY = 0.5
+"""Weight of the probabilities before."""
+
 _LEAST_MAIN_AREA = 0.0015
 _LEAST_OTHER_AREA = 0.006
 """Shares of the frame. A part that is not of the main object must be larger to count."""
@@ -57,23 +73,29 @@ class BundledSegmenter:
         """
         self._network = network or _bundled_network()
         self._tracker = Tracker()
-        self._before: Grey | None = None
+        self._cuts = CutDetector()
+        self.reset()
 
     def reset(self) -> None:
         """As in `Segmenter`."""
         self._tracker.reset()
-        self._before = None
+        self._cuts.reset()
+        self._before: Grey | None = None
+        self._mixed: NDArray[np.float32] | None = None
 
     def segment(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """As in `Segmenter`. Frames may change size, which begins anew."""
-        small = cv2.resize(rgb, working_size(*rgb.shape[1::-1]), interpolation=cv2.INTER_AREA)
+        size = working_size(*rgb.shape[1::-1])
+        small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
         grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
-        if self._before is not None and self._before.shape != grey.shape:
-            self.reset()
+        if self._cuts.is_cut(colour_codes(small)):
+            self._before = self._mixed = None
         flow = None if self._before is None else backward_flow(grey, self._before)
-        planes = segmenter_planes(np.asarray(small, np.uint8), self._before, flow)
-        masks, scores = masks_of(self.probabilities(planes))
-        self._before = grey
+        found = self.probabilities(segmenter_planes(small, self._before, flow))
+        if flow is not None and self._mixed is not None:
+            found = mix(self._mixed, found, flow)
+        self._before, self._mixed = grey, found
+        masks, scores = masks_of(found)
         return self._tracker.update(masks, scores, rgb, flow)
 
     def probabilities(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -90,6 +112,12 @@ class BundledSegmenter:
             return np.asarray(found.numpy(), np.float32)
 
 
+def mix(before: NDArray[np.float32], now: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
+    """Probabilities [n, h, w] of a frame, steadied by those of the frame before."""
+    moved = np.moveaxis(warp(np.ascontiguousarray(np.moveaxis(before, 0, -1)), flow), -1, 0)
+    return np.asarray(_MEMORY * moved + (1 - _MEMORY) * now, np.float32)
+
+
 def masks_of(
     probabilities: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -100,18 +128,14 @@ def masks_of(
     go to the nearest part.
     """
     main, outline, kind = probabilities
-    is_main = main > _LIKELY
-    others = (kind > _LIKELY) & ~is_main
-    opened = cv2.morphologyEx(others.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    is_main = _grown(main)
+    others = ((kind > _OBJECT) & ~is_main).astype(np.uint8)
+    is_other = cv2.morphologyEx(others, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)) > 0
     found: list[tuple[float, NDArray[np.float32], float]] = []
-    for region, strength, least in (
-        (is_main, main, _LEAST_MAIN_AREA),
-        (opened > 0, kind, _LEAST_OTHER_AREA),
-    ):
+    for region, least in ((is_main, _LEAST_MAIN_AREA), (is_other, _LEAST_OTHER_AREA)):
         for part in _parts(region, outline, least * main.size):
-            mask = np.where(part, strength, np.float32(0))
             score = float(main[part].mean())
-            found.append((score * float(part.sum()) ** 0.5, mask, score))
+            found.append((score * float(part.sum()) ** 0.5, part.astype(np.float32), score))
     found.sort(key=lambda entry: -entry[0])
     del found[_MAX_MASKS:]
     masks = np.zeros((len(found), *main.shape), np.float32)
@@ -120,13 +144,20 @@ def masks_of(
     return masks, np.array([score for _, _, score in found], np.float32)
 
 
+def _grown(probability: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The likely regions, [h, w], that have a sure pixel; without their small holes."""
+    _, places = cv2.connectedComponents((probability > _LIKELY).astype(np.uint8), connectivity=4)
+    sure = np.unique(places[probability > _SURE])
+    return tidy(np.isin(places, sure[sure > 0]))
+
+
 def _parts(
     region: NDArray[np.bool_], outline: NDArray[np.float32], least_area: float
 ) -> list[NDArray[np.bool_]]:
     """A region cut along outlines, [h, w] each; parts that are too small go to their neighbours."""
     if not region.any():
         return []
-    cores = (region & (outline < _LIKELY)).astype(np.uint8)
+    cores = (region & (outline < _OUTLINE)).astype(np.uint8)
     _, places, stats, _ = cv2.connectedComponentsWithStats(cores, connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] < max(8.0, 0.4 * least_area)
     small[0] = False

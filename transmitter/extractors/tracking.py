@@ -6,7 +6,7 @@ border. So a mask that is missing or ragged for a frame changes little, and the 
 that stands still stands still.
 
     masks of a frame -> moved tracks claim them (overlap first, then colour and place)
-        two tracks under one mask: each keeps its part of it
+        two tracks under one mask: each keeps its part of it, for a while; then they are one
         a small piece within a track's map: joins it
     -> tracks without a mask fade and end; masks without a track begin one, shown when seen again
     -> label 1 is the main object; others take the lowest free label and keep it
@@ -23,13 +23,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from transmitter.extractors.cuts import COLOUR_LEVELS, CutDetector, colour_codes
 from transmitter.extractors.object_motion import Flow, Grey, backward_flow, warp
 from transmitter.extractors.working_size import working_size
 
 MAX_OBJECTS = 15
 MAIN_LABEL = 1
-
-_COLOUR_BINS = 6
 
 
 @dataclass(frozen=True)
@@ -38,37 +37,52 @@ class TrackerSettings:
 
     memory: weight of the moved map against a new mask. inertia: added to the map where the object
     was, taken from it where it was not. least_overlap: IoU at which a mask is a track's.
-    births: frames a mask must be seen for its track to show. coasting: frames a track shows without
-    a mask. lifetime: frames without a mask that end it. promotion: how many times as salient as the
-    main object another must be, for `promotion_frames`, to become it.
-    least_area: smallest object, as a share of the frame.
+    births: frames a mask must be seen for its track to show; late_births: of one inside another
+    object. coasting: frames a track shows without a mask. lifetime: frames without a mask that end
+    it. patience: frames that two tracks under one mask stay two, at most. promotion: how many times
+    as salient as the main object another must be, for `promotion_frames`, to become it.
+    least_area: smallest object, as a share of the frame. least_salience: smallest, of the main
+    object's; one that is shown may have 0.6 of it.
     """
 
     memory: float = 0.5
     inertia: float = 0.08
     least_overlap: float = 0.2
     births: int = 2
+    late_births: int = 6
     coasting: int = 3
     lifetime: int = 8
+    patience: int = 16
     promotion: float = 1.4
     promotion_frames: int = 8
     least_area: float = 0.0012
-    cut: float = 0.45
+    least_salience: float = 0.2
 
 
 @dataclass
 class _Track:
-    """One object. soft: float32 [h, w]; shown: bool [h, w], what was last shown of it."""
+    """One object. soft: float32 [h, w]; shown: bool [h, w], what was last shown of it.
+
+    label: 0 until it is shown. births: frames it must be seen. alone, shared: frames it had a mask
+    to itself, and frames in a row it was under another track's.
+    """
 
     label: int
     soft: NDArray[np.float32]
     shown: NDArray[np.bool_]
     colours: NDArray[np.float32]
     salience: float
+    births: int
     seen: int = 1
     missed: int = 0
     challenge: int = 0
-    visible: bool = False
+    alone: int = 0
+    shared: int = 0
+
+    @property
+    def visible(self) -> bool:
+        """Whether it has been seen often enough to be shown."""
+        return self.seen >= self.births
 
 
 class Tracker:
@@ -76,13 +90,14 @@ class Tracker:
 
     def __init__(self, settings: TrackerSettings | None = None) -> None:
         self._settings = settings or TrackerSettings()
+        self._cuts = CutDetector()
         self.reset()
 
     def reset(self) -> None:
         """Forgets all objects: another video begins."""
         self._tracks: list[_Track] = []
         self._grey: Grey | None = None
-        self._frame_colours: NDArray[np.float32] | None = None
+        self._cuts.reset()
 
     def update(
         self,
@@ -106,15 +121,15 @@ class Tracker:
         grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
         soft = self._at_working_size(np.asarray(masks), size)
         saliences = _saliences(soft, np.asarray(scores, np.float32))
-        codes = _colour_codes(small)
-        if self._is_cut(codes, grey):
+        codes = colour_codes(small)
+        if self._cuts.is_cut(codes):
             self._tracks.clear()
-        elif self._tracks and self._grey is not None:
-            if flow is None:
+        elif self._tracks:
+            if flow is None and self._grey is not None:
                 flow = backward_flow(grey, self._grey)
-            self._move(flow)
-        first = not self._tracks
-        self._take(soft, saliences, codes, first)
+            if flow is not None:
+                self._move(flow)
+        self._take(soft, saliences, codes)
         self._grey = grey
         self._rank()
         return self._draw(width, height)
@@ -132,22 +147,8 @@ class Tracker:
                 soft[k] = plane
         return soft
 
-    def _is_cut(self, codes: NDArray[np.intp], grey: Grey) -> bool:
-        """Whether another scene begins: other colours in each quarter of the frame, or no past."""
-        rows, columns = codes.shape
-        quarter = (np.arange(rows)[:, None] * 2 // rows) * 2 + np.arange(columns) * 2 // columns
-        bins = _COLOUR_BINS**3
-        counts = np.bincount((quarter * bins + codes).ravel(), minlength=4 * bins)
-        now = (counts / codes.size).astype(np.float32)
-        before, self._frame_colours = self._frame_colours, now
-        if before is None or self._grey is None or self._grey.shape != grey.shape:
-            return True
-        return float(0.5 * np.abs(now - before).sum()) > self._settings.cut
-
     def _move(self, flow: Flow) -> None:
         """Tracks' maps to where the flow says they are now."""
-        if not self._tracks:
-            return
         for track in self._tracks:
             both = np.stack([track.soft, track.shown.astype(np.float32)], axis=-1)
             moved = np.asarray(warp(both, flow), np.float32)
@@ -158,14 +159,18 @@ class Tracker:
         masks: NDArray[np.float32],
         saliences: NDArray[np.float32],
         codes: NDArray[np.intp],
-        first: bool,
     ) -> None:
         """Gives masks to tracks, begins and ends tracks."""
         settings = self._settings
         found = masks > 0.5
         areas = found.sum((1, 2))
         colours = [_histogram(codes, plane) for plane in found]
+        began = not self._tracks
+        covered = np.zeros(found.shape[1:], bool)
+        for track in self._tracks:
+            covered |= track.shown
         owners = self._match(found, areas, colours)
+        merged = self._merge(owners)
         evidence: dict[int, NDArray[np.float32]] = {}
         salience_of: dict[int, float] = {}
         for k, claimed in enumerate(owners):
@@ -188,17 +193,48 @@ class Tracker:
             track.missed = 0
         self._tracks = [
             track
-            for track in self._tracks
-            if track.missed <= (settings.lifetime if track.visible else 1)
+            for t, track in enumerate(self._tracks)
+            if t not in merged
+            and track.missed <= (settings.lifetime if track.visible else 1)
             and float(track.soft.max()) > 0.3
         ]
         for k in np.argsort(-saliences, kind="stable"):
             if areas[k] and not owners[k] and len(self._tracks) < MAX_OBJECTS:
-                track = _Track(0, masks[k].copy(), found[k].copy(), colours[k], float(saliences[k]))
-                self._tracks.append(track)
-        for track in self._tracks:
-            if not track.visible and (first or track.seen >= settings.births):
-                track.visible = True
+                inside = int((found[k] & covered).sum()) > 0.5 * areas[k]
+                births = settings.late_births if inside else settings.births
+                self._tracks.append(
+                    _Track(
+                        0,
+                        masks[k].copy(),
+                        found[k].copy(),
+                        colours[k],
+                        float(saliences[k]),
+                        1 if began else births,
+                    )
+                )
+
+    def _merge(self, owners: list[list[int]]) -> set[int]:
+        """Ends tracks that have been under another's mask for too long; changes `owners`.
+
+        The longer a track was seen on its own, the longer it is believed to be another object.
+        """
+        merged: set[int] = set()
+        for claimed in owners:
+            if len(claimed) == 1:
+                self._tracks[claimed[0]].alone += 1
+                self._tracks[claimed[0]].shared = 0
+            first = max(claimed, key=lambda t: self._tracks[t].salience, default=-1)
+            for t in claimed[:]:
+                track = self._tracks[t]
+                if t == first or len(claimed) == 1:
+                    continue
+                track.shared += 1
+                if track.shared > min(self._settings.patience, 2 + track.alone // 2):
+                    claimed.remove(t)
+                    merged.add(t)
+                    kept = self._tracks[first]
+                    kept.soft = np.maximum(kept.soft, track.soft)
+        return merged
 
     def _match(
         self,
@@ -264,7 +300,13 @@ class Tracker:
     def _rank(self) -> None:
         """Labels: the most salient object is main until another clearly exceeds it."""
         settings = self._settings
-        shown = [track for track in self._tracks if track.visible]
+        visible = [track for track in self._tracks if track.visible]
+        most = max((track.salience for track in visible), default=0.0)
+        for track in visible:
+            share = settings.least_salience * (0.6 if track.label else 1.0)
+            if track.salience < share * most and track.label != MAIN_LABEL:
+                track.label = 0
+        shown = [t for t in visible if t.label or t.salience >= settings.least_salience * most]
         main = next((t for t in shown if t.label == MAIN_LABEL), None)
         used = {track.label for track in shown}
         for track in sorted(shown, key=lambda t: -t.salience):
@@ -272,9 +314,13 @@ class Tracker:
                 continue
             free = [n for n in range(1, MAX_OBJECTS + 1) if n not in used]
             # A newcomer does not become main by coming: it waits as long as any challenger.
-            track.label = free[0] if main is None or free[0] != MAIN_LABEL else free[1]
+            nobody = all(other.label == 0 for other in shown)
+            track.label = free[0] if nobody or free[0] != MAIN_LABEL else free[1]
             used.add(track.label)
-            main = main or track
+            main = track if track.label == MAIN_LABEL else main
+        if main is None and shown:
+            main = max(shown, key=lambda t: t.salience)
+            main.label = MAIN_LABEL
         for track in shown:
             ahead = main is not None and track.salience > settings.promotion * main.salience
             track.challenge = track.challenge + 1 if ahead else 0
@@ -288,7 +334,7 @@ class Tracker:
         labels = np.zeros((height, width), np.uint8)
         strongest = np.full((height, width), 0.5, np.float32)
         for track in self._tracks:
-            if not track.visible or track.missed > settings.coasting:
+            if track.label == 0 or track.missed > settings.coasting:
                 track.shown = np.zeros_like(track.shown)
                 continue
             level = track.soft + settings.inertia * (2 * track.shown.astype(np.float32) - 1)
@@ -329,16 +375,9 @@ def _saliences(masks: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArr
     return np.asarray(scores * np.sqrt(weighted), np.float32)
 
 
-def _colour_codes(rgb: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """One of 6 x 6 x 6 colours for each pixel, [h, w]."""
-    levels = rgb.astype(np.intp) * _COLOUR_BINS // 256
-    codes: NDArray[np.intp] = (levels[..., 0] * _COLOUR_BINS + levels[..., 1]) * _COLOUR_BINS
-    return codes + levels[..., 2]
-
-
 def _histogram(codes: NDArray[np.intp], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Shares of colours under a mask, in all 1; zeros under an empty one."""
-    counts = np.bincount(codes[mask], minlength=_COLOUR_BINS**3).astype(np.float32)
+    counts = np.bincount(codes[mask], minlength=COLOUR_LEVELS**3).astype(np.float32)
     return counts / max(1.0, float(counts.sum()))
 
 

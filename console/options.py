@@ -1,4 +1,4 @@
-"""What the page may offer: schemes, rungs, generators, limits."""
+"""What the page may offer: schemes, rungs, models by name, limits."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from console.settings import ConsoleSettings
 from console.uploads import VIDEO_SUFFIXES
 from semcast.air.ladder import LADDER
 from semcast.generators import AUTO, GENERATORS
+from semcast.hub import HUB_MODELS, HubUse
 from semcast.schemes import SCHEMES
 from semcast.version import __version__
 
 # Classical links: what the others are compared with at the same CBR.
 _BASELINE_SUFFIXES = ("-ldpc", "-amc")
+
+
+def _hub_names(use: HubUse) -> list[str]:
+    return [model.name for model in HUB_MODELS.values() if model.use is use]
 
 
 def page_options(settings: ConsoleSettings) -> JsonDict:
@@ -30,6 +35,10 @@ def page_options(settings: ConsoleSettings) -> JsonDict:
         ],
         "mcs": ["default", "auto", *(rung.id for rung in LADDER)],
         "generators": [AUTO, *GENERATORS],
+        "segmenters": ["bundled", *_hub_names(HubUse.SEGMENTER)],
+        "sketchers": ["bundled"],
+        # "" is the one that is installed, if any.
+        "captioners": ["", "none", *_hub_names(HubUse.CAPTIONER)],
         "channels": ["awgn", "rayleigh", "burst"],
         "snr_db": {"min": SLIDER_DB_MIN, "max": SLIDER_DB_MAX, "step": 0.5},
         "max_upload_bytes": settings.max_upload_bytes,

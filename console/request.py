@@ -116,6 +116,27 @@ class SessionRequest(BaseModel):
         title="Caption",
         description="Text that goes with the clip; empty takes the clip's own.",
     )
+    segmenter: str = Field(
+        default="bundled",
+        min_length=1,
+        max_length=80,
+        title="Segmenter",
+        description="What finds objects: bundled, or a name of 'semcast models'.",
+    )
+    sketcher: str = Field(
+        default="bundled",
+        min_length=1,
+        max_length=80,
+        title="Sketcher",
+        description="What finds strokes: bundled, or a name of 'semcast models'.",
+    )
+    captioner: str = Field(
+        default="",
+        max_length=80,
+        title="Captioner",
+        description="What writes a caption where there is none: none, or a name of "
+        "'semcast models'; empty takes the one that is installed, if any.",
+    )
     burst_frames_mean: float = Field(
         default=4.0,
         ge=1.0,

@@ -149,13 +149,14 @@ export class Controls {
     const label = document.createElement("label");
     label.htmlFor = `more-${name}`;
     label.textContent = property.title;
-    const choices = { mcs: this.options.mcs, generator: this.options.generators }[name];
+    const { mcs, generators, segmenters, sketchers, captioners } = this.options;
+    const choices = { mcs, generator: generators, segmenter: segmenters, sketcher: sketchers, captioner: captioners }[name];
     const control = document.createElement(choices ? "select" : "input");
     control.id = label.htmlFor;
     control.title = property.description;
     control.dataset.testid = name;
     if (choices) {
-      fill(control, choices.map((choice) => [choice, choice]));
+      fill(control, choices.map((choice) => [choice, choice || "installed"]));
     } else if (property.type === "boolean") {
       control.type = "checkbox";
     } else if (property.type === "string") {

@@ -45,10 +45,10 @@ _HEADER_BITS = 9.0
 """Rough bits of an edit besides its rings."""
 _MOTION_BITS = 6.0
 """Bits of a motion under which none is looked for."""
-_SPLICE_ROUNDS = 3
+_SPLICE_ROUNDS = 2
 _MAX_REPAIRED = 2
 """Objects that splices are looked for after each round of buying."""
-_MAX_FITTED = 6
+_MAX_FITTED = 4
 """Objects per frame whose polygons are fitted anew; the worst come first."""
 
 
@@ -77,6 +77,19 @@ class _Window:
     sums: NDArray[np.int32]
     area_px: int
     """Pixels of the object that nothing in front hides."""
+    _borders: list[NDArray[np.int32]] | None = None
+
+    def borders(self, min_area_px: float) -> list[NDArray[np.int32]]:
+        """Traced borders of the mask, grown under what hides it where that makes it simpler."""
+        if self._borders is None:
+            mask = self.mask
+            if self.hidden.any() and mask.any():
+                points = cv2.findNonZero(mask.view(np.uint8))
+                hull = np.zeros(mask.shape, dtype=np.uint8)
+                cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+                mask = mask | (self.hidden & (hull > 0))
+            self._borders = traced_rings(mask, min_area_px)
+        return self._borders
 
     @property
     def root(self) -> float:
@@ -210,16 +223,6 @@ def _motions(
     return offers
 
 
-def _mask_to_code(window: _Window) -> NDArray[np.bool_]:
-    """The object's mask, grown under what hides it where that makes it simpler."""
-    if not window.hidden.any() or not window.mask.any():
-        return window.mask
-    points = cv2.findNonZero(window.mask.view(np.uint8))
-    hull = np.zeros(window.mask.shape, dtype=np.uint8)
-    cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
-    return window.mask | (window.hidden & (hull > 0))
-
-
 def _polygons(
     object_id: int,
     held: ContourObject | None,
@@ -230,16 +233,16 @@ def _polygons(
 ) -> list[_Offer]:
     """New polygons for one object, from the coarsest level to what the budget may pay."""
     offers = []
-    mask = _mask_to_code(window)
+    borders = window.borders(choices.min_area_px)
     mode = None if held is None else Mode(STILL)
     for level in reversed(range(len(LEVEL_STEPS))):
         step = geometry.grid_step(level)
         tolerance = choices.tolerance_px * LEVEL_STEPS[level] / LEVEL_STEPS[0]
-        if tolerance > window.root / 2:
+        if tolerance > window.root / 4 or tolerance < window.root / 60:
             continue
         start = nearest_grid_point(held, geometry, step) if held is not None else None
         rings, bits = fit_rings(
-            mask,
+            borders,
             (window.x, window.y),
             window.hidden,
             step,
@@ -247,7 +250,6 @@ def _polygons(
             choices.lagrangian * tolerance**2,
             geometry.max_length,
             geometry.grid_size(step),
-            choices.min_area_px,
             start,
         )
         if not rings:
@@ -307,13 +309,14 @@ def _repairs(
     base: _Offer, window: _Window, geometry: Geometry, choices: EncoderChoices
 ) -> list[_Offer]:
     """`base` and one splice more."""
-    borders = traced_rings(_mask_to_code(window), choices.min_area_px)
+    borders = window.borders(choices.min_area_px)
     if not borders or not len(base.made.points):
         return []
     offers = []
-    for level in range(1, len(LEVEL_STEPS) - 1):
-        tolerance = choices.tolerance_px * LEVEL_STEPS[level] / LEVEL_STEPS[0]
-        if not window.root / 40 <= tolerance <= window.root / 4:
+    ratio = [step / LEVEL_STEPS[0] for step in LEVEL_STEPS]
+    for level in range(len(LEVEL_STEPS)):
+        tolerance = choices.tolerance_px * ratio[level]
+        if level + 1 < len(LEVEL_STEPS) and tolerance * 20 < window.root:
             continue
         for splice, bits in splices(
             base.made,

@@ -1,4 +1,4 @@
-"""Splices worth their bits: where a ring the receiver holds fits badly, a new path (encoder only)."""
+"""Splices worth their bits: a new path where a held ring fits badly (encoder only)."""
 
 import numba
 import numpy as np
@@ -6,10 +6,12 @@ from numpy.typing import NDArray
 
 from semcast.codecs.contours_polygon import SUBPIXELS, edge_score
 from semcast.codecs.contours_shape import COSTS, LENGTH_CONTEXT, cheapest_path
-from semcast.codecs.contours_syntax import MAX_SPAN, MAX_SPLICED, ContourObject, Geometry, Splice
+from semcast.codecs.contours_syntax import MAX_SPLICED, ContourObject, Geometry, Splice
 
 _HEADER_BITS = 12.0
 """Rough bits of a splice besides its path."""
+_AROUND = ((0, 0), (0, 1), (1, 0), (1, 1), (2, 2))
+"""Edges before and after the worst one that a splice replaces too."""
 
 
 def splices(
@@ -23,7 +25,7 @@ def splices(
     tolerance_px: float,
     lagrangian: float,
 ) -> list[tuple[Splice, float]]:
-    """Candidate splices of the object's largest ring on one level, with estimated bits.
+    """The two best splices of the object's largest ring on one level, with estimated bits.
 
     `border`: int32 [n, 2], the traced border that the ring should follow, in subpixels of the
     cut-out whose corner is pixel `origin`; `hidden`, `sums` as in `fit_rings`.
@@ -32,18 +34,16 @@ def splices(
     ring = held.points[held.offsets[0] : held.offsets[1]] - corner
     n = len(ring)
     step = geometry.grid_step(level)
-    stride = max(1, step // (2 * SUBPIXELS))
+    stride = max(1, step // SUBPIXELS)
     border = np.ascontiguousarray(border[::stride])
-    # Where each vertex is on the border, and how far off.
-    off = border[None].astype(np.int64) - ring[:, None]
-    distance = (off**2).sum(axis=2)
-    nearest = distance.argmin(axis=1)
+    # Where each vertex is on the border.
+    nearest = _nearest(ring, border)
     loss = _edge_loss(ring, border, nearest, sums)
     worst = int(np.argmax(loss))
-    found: list[tuple[Splice, float]] = []
-    for lead in (0, 1, 2):
-        first = (worst - lead) % n
-        for span in range(lead + 1, min(lead + 4, MAX_SPAN, n - 1) + 1):
+    found: list[tuple[float, Splice, float]] = []
+    for lead, tail in _AROUND:
+        first, span = (worst - lead) % n, lead + 1 + tail
+        if span < n:
             last = (first + span) % n
             begin, end = int(nearest[first]), int(nearest[last])
             count = (end - begin) % len(border)
@@ -78,8 +78,36 @@ def splices(
                 continue
             path = grid[chosen].astype(np.int32)
             bits = _HEADER_BITS + float(np.log2(n)) + 6.5 * len(chosen)
-            found.append((Splice(held.id, level, 0, first, span, path), bits))
-    return found
+            new = np.concatenate([ring[first : first + 1], places[chosen], ring[last : last + 1]])
+            old = ring[(first + np.arange(span + 1)) % n]
+            gain = _path_score(new.astype(np.int32), sums) - _path_score(old, sums)
+            if gain > 0:
+                found.append((gain / bits, Splice(held.id, level, 0, first, span, path), bits))
+    found.sort(key=lambda entry: -entry[0])
+    return [(splice, bits) for _, splice, bits in found[:2]]
+
+
+@numba.njit(cache=True)
+def _nearest(ring: NDArray[np.int32], border: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Index of the border point nearest to each vertex."""
+    result = np.zeros(len(ring), dtype=np.int64)
+    for i in range(len(ring)):
+        least = np.int64(1) << 62
+        for k in range(len(border)):
+            dx = np.int64(border[k, 0]) - ring[i, 0]
+            dy = np.int64(border[k, 1]) - ring[i, 1]
+            if dx * dx + dy * dy < least:
+                least = dx * dx + dy * dy
+                result[i] = k
+    return result
+
+
+@numba.njit(cache=True)
+def _path_score(path: NDArray[np.int32], sums: NDArray[np.int32]) -> int:
+    total = 0
+    for i in range(len(path) - 1):
+        total += _score(path[i], path[i + 1], sums)
+    return total
 
 
 @numba.njit(cache=True)

@@ -30,6 +30,9 @@ from semcast.codecs.contours_syntax import (
 )
 from semcast.codecs.contours_tables import PRIORS
 
+_MAX_CANDIDATES = 160
+"""Points of one border that may become vertices."""
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -106,7 +109,8 @@ def cheapest_path(
     `border`: int32 [n, 2] in subpixels of the cut-out; `places` where a vertex at that point would
     lie, `grid` the same in grid steps from any origin (the last edge costs no bits, so the last
     point need not lie on the grid). `before`: direction of the edge before, (0, 0) for none. An
-    edge may leave out border points within `tolerance` (subpixels) of it, or `free` ones. Shortest
+    edge may leave out border points within `tolerance` (subpixels) of it, or `free` ones (checked
+    at about eight points an edge). Shortest
     path in wrong pixels + lambda bits; turns are judged by the cheapest way to their vertex.
     Returns the indices of the vertices between first and last; one of -1 if there is no way.
     """
@@ -154,7 +158,7 @@ def cheapest_path(
             if square == 0.0:
                 continue
             worst = 0.0
-            for k in range(i + 1, j):
+            for k in range(i + 1, j, (j - i) // 8 + 1):
                 if free[k]:
                     continue
                 ax, ay = border[k, 0] - x0, border[k, 1] - y0
@@ -165,7 +169,7 @@ def cheapest_path(
                     break
             if worst > bound:
                 misses += 1
-                if misses > 8:
+                if misses > 4:
                     break
                 continue
             misses = 0
@@ -303,7 +307,7 @@ def split_long(ring: NDArray[np.int32], max_length: int) -> NDArray[np.int32]:
 
 
 def fit_rings(
-    mask: NDArray[np.bool_],
+    borders: list[NDArray[np.int32]],
     origin: tuple[int, int],
     hidden: NDArray[np.bool_],
     step: int,
@@ -311,22 +315,21 @@ def fit_rings(
     lagrangian: float,
     max_length: int,
     grid: tuple[int, int],
-    min_area_px: float,
     start: tuple[int, int] | None,
 ) -> tuple[tuple[NDArray[np.int32], ...], float]:
-    """Polygons of a mask on the grid of `step` subpixels, and their estimated bits.
+    """Polygons along traced borders on the grid of `step` subpixels, and their estimated bits.
 
-    `mask`: bool [h, w], a cut-out of the frame with its corner at pixel `origin`. `hidden`: its
-    pixels that objects in front cover. `start`: grid point near which the first ring should start.
-    No rings if the mask is smaller than the grid.
+    `borders`: as `traced_rings` gives them, of a cut-out of the frame with its corner at pixel
+    `origin`. `hidden`: the cut-out's pixels that objects in front cover. `start`: grid point near
+    which the first ring should start. No rings if the mask is smaller than the grid.
     """
     corner = np.array(origin, dtype=np.int32) * SUBPIXELS
     rings: list[NDArray[np.int32]] = []
     bits = 0.0
     limit = np.array(grid, dtype=np.int32) - 1
-    for border in traced_rings(mask, min_area_px):
+    for border in borders:
         hole = twice_area(border) < 0
-        stride = max(1, step // (2 * SUBPIXELS))
+        stride = max(1, step // (2 * SUBPIXELS), len(border) // _MAX_CANDIDATES)
         points = np.ascontiguousarray((border[::-1] if hole else border)[::stride])
         on_grid = np.minimum((points + corner + step // 2) // step, limit)
         if start is not None:

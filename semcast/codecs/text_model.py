@@ -6,8 +6,9 @@ Both ends read two text files and count; nothing else is shipped and nothing is 
 the bitstream.
 
 Two predictions are averaged. One is of the next symbol after the last `SYMBOL_ORDER` symbols. The
-other is of the word being spelled, after the two words or marks before it: of the words that begin
-with the letters so far, which letter comes next, or does the word end here? All in integers.
+other is of the word being spelled, after the `WORD_ORDER` words or marks before it: of the words
+that begin with the letters so far, which letter comes next, or does the word end here? All in
+integers.
 """
 
 from functools import lru_cache
@@ -20,12 +21,13 @@ from numpy.typing import NDArray
 from semcast.codecs.text_ngrams import ONE, IntArray, NGrams
 from semcast.codecs.text_symbols import END, IS_LETTER, NUM_SYMBOLS, SPACE, symbols_of
 
-CORPUS = tuple(Path(__file__).parent / f"text_{name}.txt" for name in ("captions", "sentences"))
+CAPTIONS = Path(__file__).parent / "text_captions.txt"
+SENTENCES = Path(__file__).parent / "text_sentences.txt"
 
 # Chosen by training/fit_text_codec.py.
 SYMBOL_ORDER = 6
-WORD_ORDER = 2
-WORD_SHARE_FIFTHS = 3
+WORD_ORDER = 3
+WORD_SHARE_16THS = 12
 # No symbol is less likely than this (over ONE): a surprise costs at most 17 bits.
 _FLOOR = ONE >> 17
 
@@ -53,7 +55,9 @@ class TextModel:
         for number, word in enumerate(vocabulary):
             self.spelling[number, : len(word)] = word
         start = self.token_number((END,))
-        sequences = [[start, start, *map(self.token_number, line)] for line in tokens]
+        sequences = [
+            [start] * WORD_ORDER + [self.token_number(token) for token in line] for line in tokens
+        ]
         self.symbols = NGrams(captions, SYMBOL_ORDER, NUM_SYMBOLS)
         self.words = NGrams(sequences, WORD_ORDER, num_tokens, self.num_words)
 
@@ -74,8 +78,7 @@ class Predictor:
     def __init__(self, model: TextModel) -> None:
         self._model = model
         self._symbols: list[int] = []
-        start = model.token_number((END,))
-        self._tokens = [start, start]
+        self._tokens = [model.token_number((END,))] * WORD_ORDER
         # The word being spelled. Those that begin like it are from `_first` on, before `_last`.
         self._word: _Word = ()
         self._first, self._last = 0, model.num_words
@@ -93,6 +96,7 @@ class Predictor:
                 self._model.spelling[self._first : self._last, len(self._word)],
                 len(self._word) == 0,
                 IS_LETTER,
+                WORD_SHARE_16THS,
             )
         )
 
@@ -121,7 +125,11 @@ class Predictor:
 def shipped_model() -> TextModel:
     """The model that crosses no channel because both ends have it."""
     return TextModel(
-        [line for path in CORPUS for line in path.read_text(encoding="utf-8").splitlines()]
+        [
+            line
+            for path in (CAPTIONS, SENTENCES)
+            for line in path.read_text(encoding="utf-8").splitlines()
+        ]
     )
 
 
@@ -148,6 +156,7 @@ def _mix(
     next_letters: NDArray[np.uint8],
     at_word_start: bool,
     is_letter: NDArray[np.bool_],
+    word_share_16ths: int,
 ) -> IntArray:
     """The average of both predictions.
 
@@ -169,5 +178,5 @@ def _mix(
         else:
             share = by_symbols[symbol]
             by_words[symbol] = share if at_word_start else share * ended // marks
-    mixed = (5 - WORD_SHARE_FIFTHS) * by_symbols + WORD_SHARE_FIFTHS * by_words
-    return mixed // 5 + _FLOOR
+    mixed = (16 - word_share_16ths) * by_symbols + word_share_16ths * by_words
+    return mixed // 16 + _FLOOR

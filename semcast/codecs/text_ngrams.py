@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 # Probabilities are integers over ONE. 2^30 * the largest count (2^20) stays within int64.
 ONE = 1 << 30
 # D; chosen by training/fit_text_codec.py.
-DISCOUNT_64THS = 58
+DISCOUNT_64THS = 56
 
 IntArray: TypeAlias = NDArray[np.int64]
 
@@ -73,6 +73,7 @@ class NGrams:
                 packed,
                 self._symbol_bits,
                 self.num_predicted,
+                DISCOUNT_64THS,
                 self._keys,
                 self._counts,
                 self._offsets,
@@ -85,6 +86,7 @@ def _interpolate(
     history: int,
     symbol_bits: int,
     num_predicted: int,
+    discount_64ths: int,
     keys: IntArray,
     counts: IntArray,
     offsets: IntArray,
@@ -99,11 +101,11 @@ def _interpolate(
             break
         of_context = counts[offsets[order] + first : offsets[order] + last]
         total = 64 * np.sum(of_context)
-        kept = DISCOUNT_64THS * len(of_context)
+        kept = discount_64ths * len(of_context)
         for symbol in range(num_predicted):
             probabilities[symbol] = probabilities[symbol] * kept // total
         for index in range(len(of_context)):
             symbol = of_order[first + index] & ((1 << symbol_bits) - 1)
-            share = 64 * of_context[index] - DISCOUNT_64THS
+            share = 64 * of_context[index] - discount_64ths
             probabilities[symbol] += share * ONE // total
     return probabilities

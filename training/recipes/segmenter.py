@@ -197,7 +197,10 @@ class Segmenter(Recipe):
         return Losses(total, {"main": main, "overlap": overlap, "outline": outline, "kinds": kinds})
 
     def measure(self, network: nn.Module) -> dict[str, float]:
-        """IoU of plane 0 with the mask of the main object, frame by frame, on held-out clips."""
+        """IoU of plane 0 with the mask of the main object, frame by frame, on held-out clips.
+
+        Named "seen_..." in a last run on all clips, which has trained on them too.
+        """
         figures = {}
         for clip in self._held_out:
             scores = []
@@ -205,7 +208,9 @@ class Segmenter(Recipe):
                 logits, truth = self._look(network, clip, k)
                 scores.append(_iou(logits[MAIN] > 0, truth > 0))
             figures[f"iou_{clip.name}"] = float(np.mean(scores))
-        return {"main_iou": float(np.mean(list(figures.values()))), **figures}
+        figures = {"main_iou": float(np.mean(list(figures.values()))), **figures}
+        prefix = "seen_" if self.settings.all_clips else ""
+        return {f"{prefix}{name}": value for name, value in figures.items()}
 
     def sheet(self, network: nn.Module) -> NDArray[np.uint8]:
         """Picture, truth, main object, outline, kinds, of two frames of each held-out clip."""

@@ -24,6 +24,7 @@ from transmitter.extractors.object_motion import (
     Flow,
     Grey,
     backward_flow,
+    camera_flow,
     segmenter_planes,
     warp,
 )
@@ -38,6 +39,10 @@ _LIKELY, _SURE = 0.35, 0.55
 half."""
 
 _OBJECT, _OUTLINE = 0.5, 0.5
+
+_MOVES_PX, _ALIKE, _NEAR_PX = 0.6, 0.4, 13
+"""Parts move alike that are at most 6 pixels apart, move by more than 0.6 pixels a frame against
+the camera's motion, and differ in that by less than 0.4 of it."""
 
 _MEMORY = 0.5
 """Weight of the probabilities before."""
@@ -95,7 +100,8 @@ class BundledSegmenter:
         if flow is not None and self._mixed is not None:
             found = mix(self._mixed, found, flow)
         self._before, self._mixed = grey, found
-        masks, scores = masks_of(found)
+        own = None if flow is None else flow - camera_flow(flow)
+        masks, scores = masks_of(found, own)
         return self._tracker.update(masks, scores, rgb, flow)
 
     def probabilities(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -119,13 +125,14 @@ def mix(before: NDArray[np.float32], now: NDArray[np.float32], flow: Flow) -> ND
 
 
 def masks_of(
-    probabilities: NDArray[np.float32],
+    probabilities: NDArray[np.float32], own: Flow | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Objects of one frame: soft masks float32 [n, h, w], and their scores [n], the best first.
 
     probabilities: [3, h, w] of main object, outline, any kind of object. What is likely main and
     what is only likely an object are cut apart, each along likely outlines; the pixels of outlines
-    go to the nearest part.
+    go to the nearest part. own: flow less the camera's, if there is any; neighbours that it moves
+    alike are one object.
     """
     main, outline, kind = probabilities
     is_main = _grown(main)
@@ -133,7 +140,8 @@ def masks_of(
     is_other = cv2.morphologyEx(others, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)) > 0
     found: list[tuple[float, NDArray[np.float32], float]] = []
     for region, least in ((is_main, _LEAST_MAIN_AREA), (is_other, _LEAST_OTHER_AREA)):
-        for part in _parts(region, outline, least * main.size):
+        parts = _parts(region, outline, least * main.size)
+        for part in parts if own is None else _moving_alike(parts, own):
             score = float(main[part].mean())
             found.append((score * float(part.sum()) ** 0.5, part.astype(np.float32), score))
     found.sort(key=lambda entry: -entry[0])
@@ -177,6 +185,31 @@ def _parts(
         if part.sum() >= least_area:
             parts.append(part)
     return parts
+
+
+def _moving_alike(parts: list[NDArray[np.bool_]], own: Flow) -> list[NDArray[np.bool_]]:
+    """The parts, where those that nearly touch and move alike are joined, and the gap between."""
+    speeds = [np.median(own[part], axis=0) for part in parts]
+    moving = [k for k, speed in enumerate(speeds) if np.hypot(*speed) > _MOVES_PX]
+    reach = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_NEAR_PX, _NEAR_PX))
+    joined = list(range(len(parts)))
+    for place, a in enumerate(moving):
+        near = cv2.dilate(parts[a].astype(np.uint8), reach) > 0
+        for b in moving[place + 1 :]:
+            apart = np.hypot(*(speeds[a] - speeds[b]))
+            alike = apart < _ALIKE * max(np.hypot(*speeds[a]), np.hypot(*speeds[b]))
+            if alike and bool((near & parts[b]).any()):
+                joined = [joined[a] if group == joined[b] else group for group in joined]
+    taken = np.any(parts, axis=0) if parts else None
+    whole = []
+    for group in dict.fromkeys(joined):
+        members = [parts[k] for k, other in enumerate(joined) if other == group]
+        part = np.any(members, axis=0)
+        if len(members) > 1:
+            closed = cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_CLOSE, reach) > 0
+            part = tidy(part | (closed & ~taken))
+        whole.append(part)
+    return whole
 
 
 def _bundled_network() -> SegmenterNetwork:

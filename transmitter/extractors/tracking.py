@@ -64,7 +64,8 @@ class _Track:
     """One object. soft: float32 [h, w]; shown: bool [h, w], what was last shown of it.
 
     label: 0 until it is shown. births: frames it must be seen. alone, shared: frames it had a mask
-    to itself, and frames in a row it was under another track's.
+    to itself, and frames in a row it was under another track's. torn: how often, of late, a large
+    piece of it was a mask of its own.
     """
 
     label: int
@@ -78,6 +79,7 @@ class _Track:
     challenge: int = 0
     alone: int = 0
     shared: int = 0
+    torn: float = 0.0
 
     @property
     def visible(self) -> bool:
@@ -260,13 +262,21 @@ class Tracker:
                 owners[k].append(t)
                 free_tracks.discard(t)
                 free_masks.discard(k)
+        for track in self._tracks:
+            track.torn = max(0, track.torn - 0.5)
         for t in sorted(free_tracks):  # several tracks under one mask
             k = int(both[t].argmax())
             if owners[k] and own[t] and both[t, k] > 0.6 * own[t, 0] and self._tracks[t].visible:
                 owners[k].append(t)
         for k in sorted(free_masks):  # a piece of a track that has another mask
             t = int(both[:, k].argmax())
-            if t not in free_tracks and both[t, k] > 0.6 * areas[k] and areas[k] < 0.35 * own[t, 0]:
+            if t in free_tracks or both[t, k] <= 0.6 * areas[k]:
+                continue
+            track = self._tracks[t]
+            large = areas[k] > 0.35 * own[t, 0]
+            if large:
+                track.torn += 1
+            if not large or track.torn <= self._settings.late_births:
                 owners[k].append(t)
         self._match_far(owners, found, alike, areas, maps)
         return owners

@@ -30,7 +30,7 @@ from semcast.codecs.text_symbols import symbols_of
 NUM_FOLDS = 8
 OTHER_SETTINGS = (
     (text_model, "SYMBOL_ORDER", (5, 7)),
-    (text_model, "WORD_ORDER", (2, 4)),
+    (text_model, "WORD_ORDER", (1, 2)),
     (text_model, "WORD_SHARE_16THS", (8, 10, 11, 13)),
     (text_ngrams, "DISCOUNT_64THS", (52, 54, 58, 60)),
 )

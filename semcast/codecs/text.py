@@ -3,7 +3,7 @@
 Payload: range-coded symbols (`text_symbols`) under the frequencies of `text_model`, up to and with
 `END`; the bytes of a character after `ESCAPE` are coded with equal frequencies. Zeros may follow.
 
-    bits = encode_text("A gray goat climbs over rocks.")  # about two bits a character
+    bits = encode_text("A brown horse grazes in a wet meadow.")  # under two bits a character
     text = decode_text(bits)
 """
 
@@ -26,20 +26,8 @@ def encode_text(text: str) -> NDArray[np.uint8]:
 
     Raises `InputError` for a longer text and for one that is not valid Unicode.
     """
-    if len(text) > MAX_CHARS:
-        raise InputError(
-            f"the caption has {len(text)} characters and {MAX_CHARS} can be sent; shorten it"
-        )
-    symbols, escaped = symbols_of(text)
-    predictor = shipped_model().predictor()
     writer = PayloadWriter()
-    remaining = iter(escaped)
-    for symbol in symbols:
-        writer.write(symbol, categorical(predictor.frequencies()))
-        predictor.push(symbol)
-        if symbol == ESCAPE:
-            for byte in next(remaining):
-                writer.write(byte, _BYTE)
+    write_text(writer, text)
     return writer.finish()
 
 
@@ -48,18 +36,44 @@ def decode_text(bits: NDArray[np.uint8]) -> str:
 
     Raises `CorruptPayloadError` where the payload is none; other damage gives another text.
     """
+    return read_text(PayloadReader(bits))
+
+
+def warm_up() -> None:
+    """Counts the corpus and compiles (seconds in a fresh checkout), so that no caption waits."""
+    decode_text(encode_text("A first caption."))
+
+
+def write_text(writer: PayloadWriter, text: str) -> None:
+    """`encode_text` within a payload of several parts."""
+    if len(text) > MAX_CHARS:
+        raise InputError(
+            f"the caption has {len(text)} characters and {MAX_CHARS} can be sent; shorten it"
+        )
+    symbols, escaped = symbols_of(text)
     predictor = shipped_model().predictor()
-    reader = PayloadReader(bits)
+    remaining = iter(escaped)
+    for symbol in symbols:
+        writer.write(symbol, categorical(predictor.frequencies()))
+        predictor.push(symbol)
+        if symbol == ESCAPE:
+            for byte in next(remaining):
+                writer.write(byte, _BYTE)
+
+
+def read_text(reader: PayloadReader) -> str:
+    """`decode_text` within a payload of several parts."""
+    predictor = shipped_model().predictor()
     text = ""
     shifted = False
     while True:
         symbol = reader.read(categorical(predictor.frequencies()))
-        if symbol == END and not shifted:
+        if shifted and symbol in (END, SHIFT, ESCAPE):
+            raise CorruptPayloadError("a shift before what is no letter")
+        if symbol == END:
             return text
         if len(text) == MAX_CHARS:
             raise CorruptPayloadError(f"the text has no end after {MAX_CHARS} characters")
-        if shifted and symbol in (END, SHIFT, ESCAPE):
-            raise CorruptPayloadError("a shift before what is no letter")
         predictor.push(symbol)
         if symbol == ESCAPE:
             text += _read_character(reader)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from semcast.codecs.errors import CorruptPayloadError
-from semcast.codecs.text import MAX_CHARS, decode_text, encode_text
+from semcast.codecs.range_payload import PayloadReader, PayloadWriter
+from semcast.codecs.text import MAX_CHARS, decode_text, encode_text, read_text, write_text
 from semcast.codecs.text_model import CAPTIONS, SENTENCES, shipped_model
 from semcast.codecs.text_ngrams import ONE
 from semcast.codecs.text_symbols import ESCAPE, NUM_SYMBOLS, SHIFT, symbols_of
@@ -61,6 +62,14 @@ def test_round_trip_with_and_without_padding(text: str) -> None:
 @example(". a. A! b? C", 3)
 def test_any_unicode_text_survives(text: str, num_zeros: int) -> None:
     assert decode_text(_with_padding(encode_text(text), num_zeros)) == text
+
+
+def test_two_texts_in_one_payload() -> None:
+    writer = PayloadWriter()
+    write_text(writer, NEW_CAPTIONS[0])
+    write_text(writer, "😀")
+    reader = PayloadReader(writer.finish())
+    assert [read_text(reader), read_text(reader)] == [NEW_CAPTIONS[0], "😀"]
 
 
 def test_no_payload_ends_in_a_zero_that_padding_would_supply() -> None:

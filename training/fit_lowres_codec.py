@@ -11,6 +11,7 @@ encoder that uses the tables, hence the rounds. `video/val` is never touched.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from semcast.codecs import (
     lowres,
     lowres_frame,
+    lowres_layout,
     lowres_motion,
     lowres_picture,
     lowres_search,
@@ -29,8 +31,8 @@ from semcast.codecs import (
 )
 from semcast.codecs import lowres_coefficients as coefficients
 
-SIZES = ((24, 24), (32, 32), (40, 24), (48, 32), (48, 48))  # width, height
-BITS_PER_PIXEL = (0.12, 0.3, 0.5, 0.8)
+SIZES = ((16, 16), (24, 24), (24, 24), (32, 32), (32, 32), (40, 24), (48, 48))  # width, height
+BITS_PER_PIXEL = (0.05, 0.1, 0.17, 0.3, 0.5)
 FPS = 8
 TABLES = Path(lowres_tables.__file__)
 
@@ -52,8 +54,8 @@ def read_clip(path: Path, num_frames: int) -> list[NDArray[np.uint8]]:
 
 
 @numba.njit
-def _collect(values, prediction, frequencies, blocks, num, p, mode, qp, out, label):
-    """Features, class, mode, plane, qp and |value| of every coded coefficient of plane p."""
+def _collect(values, known, frequencies, blocks, num, p, mode, qp, area_log, out, label):
+    """Features, qp, area, class, mode, plane and |value| of every coded coefficient of plane p."""
     magnitudes = np.minimum(np.abs(values), 63)
     padded = np.zeros((3, values.shape[1] + 1, values.shape[2] + 1), dtype=np.int32)
     activity = np.zeros((3, values.shape[1] + 1), dtype=np.int32)
@@ -62,15 +64,14 @@ def _collect(values, prediction, frequencies, blocks, num, p, mode, qp, out, lab
     row = 0
     for f in range(num):
         for b in range(values.shape[1]):
-            found = coefficients.features(
-                padded, activity, prediction, frequencies, blocks, p, f, b
-            )
-            for k in range(7):
+            found = coefficients.features(padded, activity, known, frequencies, blocks, p, f, b)
+            for k in range(9):
                 out[row, k] = found[k]
-            out[row, 7] = qp
-            out[row, 8] = frequencies[f, 5]
-            out[row, 9] = mode
-            out[row, 10] = p
+            out[row, 9] = qp
+            out[row, 10] = area_log
+            out[row, 11] = frequencies[f, 5]
+            out[row, 12] = mode
+            out[row, 13] = p
             label[row] = min(abs(values[p, b, f]), 15)
             padded[p, b, f] = magnitudes[p, b, f]
             activity[p, b] += magnitudes[p, b, f]
@@ -84,34 +85,41 @@ class Statistics:
     def __init__(self) -> None:
         self.samples: list[NDArray[np.uint8]] = []
         self.labels: list[NDArray[np.uint8]] = []
-        self.counts = np.zeros((6, 3, coefficients.NUM_COUNTS))
+        self.counts = np.zeros(
+            (coefficients.NUM_MODES, coefficients.NUM_COUNT_CONTEXTS, lowres_layout.NUM_COUNTS)
+        )
         self.motion = np.zeros((4, 4 * lowres_motion.MAX_MOTION + 1))
-        self.qp_change = np.zeros(coefficients.NUM_QP)
-        self.prediction = np.zeros(3)
+        self.qp_change = np.zeros((2, coefficients.NUM_QP))
+        self.qp_first = np.zeros(coefficients.NUM_QP)
+        self.means = np.zeros((3, max(lowres_frame.MEAN_COUNTS)))
+        self.kind = np.zeros((2, 6))
         self.transform = np.zeros((3, 3))
-        self.filter = np.zeros(4)
+        self.filter = np.zeros((3, 4))
+        self.blur = np.zeros((3, 3))
         self.offset_sum = np.zeros(3)
         self.offset_count = np.zeros(3)
 
     def add_coefficients(self, plan, target, reference, geometry) -> None:
         layout = lowres_frame.layout_of(plan.transform, geometry)
         predicted = lowres_frame.predicted_planes(
-            plan.prediction, plan.means, plan.field, reference, geometry
+            plan.prediction, plan.means, plan.field, plan.blur, reference, geometry
         )
-        feature = lowres_frame.prediction_feature(plan.prediction, predicted, layout, plan.qp)
+        transforms = lowres_frame.known_transforms(plan.prediction, predicted, reference, layout)
+        known = lowres_frame.known_scales(transforms, layout, plan.qp)
         mode = lowres_frame.mode_of(plan.prediction, plan.transform)
         for p in range(3):
-            self.counts[mode, p, plan.counts[p]] += 1
+            context = coefficients.count_context(p, plan.counts[0] > 0, plan.counts[1] > 0)
+            self.counts[mode, context, plan.counts[p]] += 1
             num = int(layout.counts[plan.counts[p]])
-            out = np.zeros((num * layout.num_blocks, 11), dtype=np.uint8)
+            out = np.zeros((num * layout.num_blocks, 14), dtype=np.uint8)
             label = np.zeros(num * layout.num_blocks, dtype=np.uint8)
             _collect(
-                plan.values, feature, layout.frequencies, layout.blocks, num, p, mode, plan.qp,
-                out, label,
+                plan.values, known, layout.frequencies, layout.blocks, num, p, mode, plan.qp,
+                layout.area_log, out, label,
             )  # fmt: skip
             self.samples.append(out)
             self.labels.append(label)
-        exact = coefficients.to_scan(
+        exact = lowres_layout.to_scan(
             layout, lowres_picture.forward_transform(target - predicted, layout.block)
         )
         step = float(coefficients.STEPS[plan.qp])
@@ -121,42 +129,49 @@ class Statistics:
             self.offset_sum[k] += np.sum(np.abs(plan.values[chosen]) - np.abs(exact[chosen]) / step)
             self.offset_count[k] += chosen.sum()
 
-    def add_header(self, plan, reference) -> None:
+    def add_header(self, plan, target, reference) -> None:
+        for p, mean in enumerate(lowres_search.quantise_means(target)):
+            self.means[p, mean] += 1
+        self.kind[int(reference is not None), plan.prediction + 3 * plan.empty] += 1
+        if plan.prediction != lowres_frame.INTRA:
+            self.blur[plan.prediction, plan.blur] += 1
+        if plan.field is not None:
+            for by in range(plan.field.shape[0]):
+                for bx in range(plan.field.shape[1]):
+                    dy, dx, spread = lowres_motion.median_predictor(plan.field, by, bx)
+                    context = lowres_motion.motion_context(spread)
+                    for found, expected in zip(plan.field[by, bx], (dy, dx), strict=True):
+                        self.motion[context, abs(int(found) - expected)] += 1
+        if plan.empty:
+            return
         self.transform[plan.prediction, plan.transform] += 1
-        self.filter[plan.filter] += 1
-        if reference is None:
-            return
-        self.prediction[plan.prediction] += 1
-        self.qp_change[abs(plan.qp - reference.qp)] += 1
-        if plan.field is None:
-            return
-        for by in range(plan.field.shape[0]):
-            for bx in range(plan.field.shape[1]):
-                dy, dx, spread = lowres_motion.median_predictor(plan.field, by, bx)
-                context = lowres_motion.motion_context(spread)
-                for found, expected in zip(plan.field[by, bx], (dy, dx), strict=True):
-                    self.motion[context, abs(int(found) - expected)] += 1
+        self.filter[plan.prediction, plan.filter] += 1
+        if plan.prediction == lowres_frame.INTRA:
+            self.qp_first[plan.qp] += 1
+        else:
+            self.qp_change[plan.prediction - 1, abs(plan.qp - reference.qp)] += 1
 
 
 def gather(data: Path, frames_per_clip: int, rng: np.random.Generator) -> Statistics:
-    """Encodes every clip once in each of two random settings."""
+    """Encodes every clip once in each of three random settings."""
     stats = Statistics()
     for path in sorted(data.glob("*.mp4")):
         frames = read_clip(path, frames_per_clip)
-        for _ in range(2):
+        for _ in range(3):
             width, height = SIZES[rng.integers(len(SIZES))]
             geometry = lowres.LowresGeometry(width, height)
-            budget = int(width * height * BITS_PER_PIXEL[rng.integers(len(BITS_PER_PIXEL))])
-            age = int(rng.choice([1, 1, 2, 3]))
+            budget = max(30, int(width * height * BITS_PER_PIXEL[rng.integers(5)]))
+            age = int(rng.choice([1, 1, 1, 2, 3]))
             history: list[lowres.LowresState | None] = [None] * age
             for number, frame in enumerate(frames):
                 small = lowres.shrink(frame, geometry)
-                reference = history[number] if rng.random() > 0.02 else None
+                reference = history[number] if rng.random() > 0.03 else None
                 target = lowres_picture.planes_from_rgb(small)
-                plan = lowres_search.plan_frame(target, reference, budget)
+                plan = lowres_search.plan_frames(target, reference, budget)[0]
                 history.append(lowres_frame.reconstruct(plan, reference, geometry))
-                stats.add_header(plan, reference)
-                stats.add_coefficients(plan, target, reference, geometry)
+                stats.add_header(plan, target, reference)
+                if not plan.empty:
+                    stats.add_coefficients(plan, target, reference, geometry)
                 _other_mode(stats, plan, target, reference, geometry, budget, rng)
     return stats
 
@@ -167,18 +182,18 @@ def _other_mode(stats, plan, target, reference, geometry, budget, rng) -> None:
         return
     prediction = plan.prediction if rng.random() < 0.7 else lowres_frame.INTRA
     transform = int(rng.integers(3))
-    if lowres_frame.block_shape(transform, geometry) is None:
+    if transform == 1 and lowres_frame.block_shape(transform, geometry) is None:
         return
     field = plan.field if prediction == lowres_frame.MOTION else None
     means = lowres_search.quantise_means(target)
-    search = lowres_search.LowresSearch(target, reference, prediction, transform, means, field)
-    other = search.run(budget, plan.qp)
-    if other is not None:
+    start = replace(plan, prediction=prediction, field=field, means=means)
+    search = lowres_search.LowresSearch(target, reference, start, transform)
+    for other in search.run(budget, plan.qp)[:1]:
         stats.add_coefficients(other, target, reference, geometry)
 
 
 def fit(stats: Statistics, steps: int, seed: int) -> tuple[NDArray, NDArray, NDArray]:
-    """Bias [6, 3, classes], weights [6, 3, 8] (levels per unit) and levels [L, 16] (logits)."""
+    """Bias [9, 3, classes], weights [9, 3, 11] (levels per unit) and levels [L, 16]."""
     torch.manual_seed(seed)
     samples = torch.from_numpy(np.concatenate(stats.samples))
     labels = torch.from_numpy(np.concatenate(stats.labels)).long()
@@ -202,9 +217,9 @@ def fit(stats: Statistics, steps: int, seed: int) -> tuple[NDArray, NDArray, NDA
     for step in range(steps):
         chosen = torch.randint(len(samples), (32768,), generator=generator)
         batch, label = samples[chosen].long(), labels[chosen]
-        mode, plane = batch[:, 9], batch[:, 10]
-        inputs = batch[:, :8].float() / 16
-        z = bias[mode, plane, batch[:, 8]] + (weights[mode, plane] * inputs).sum(1)
+        mode, plane = batch[:, 12], batch[:, 13]
+        inputs = batch[:, :11].float() / 16
+        z = bias[mode, plane, batch[:, 11]] + (weights[mode, plane] * inputs).sum(1)
         z = z.clamp(0, num_levels - 1.001)
         lower = z.floor()
         fraction = (z - lower).unsqueeze(1)
@@ -220,8 +235,8 @@ def fit(stats: Statistics, steps: int, seed: int) -> tuple[NDArray, NDArray, NDA
         optimizer.step()
         schedule.step()
         running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
-        if step % 200 == 0 or step == steps - 1:
-            print(f"  step {step}: {running:.4f} bit per coefficient, less signs", flush=True)
+        if step % 250 == 249:
+            print(f"step {step + 1}: {running:.4f} bits per coefficient", flush=True)
     # The integer model truncates z, the fit interpolates: half a level up makes them agree.
     return (
         bias.detach().numpy() + 0.5,
@@ -299,10 +314,10 @@ def initial_tables() -> dict[str, object]:
         mass[-1] = edge[-2]
         levels.append(np.maximum(1, np.rint(mass * 65536)).astype(int))
     per_octave = (num_levels - 1) / 7.5
-    bias = np.zeros((6, 3, coefficients.NUM_CLASSES))
-    weights = np.zeros((6, 3, coefficients.NUM_FEATURES + 1))
+    bias = np.zeros((coefficients.NUM_MODES, 3, lowres_layout.NUM_CLASSES))
+    weights = np.zeros((coefficients.NUM_MODES, 3, coefficients.NUM_WEIGHTS))
     for plane in range(3):
-        bias[:, plane] = 8 - 4 * (plane > 0) - 0.3 * np.arange(coefficients.NUM_CLASSES)
+        bias[:, plane] = 9 - 4 * (plane > 0) - 0.5 * np.arange(lowres_layout.NUM_CLASSES)
         weights[:, plane, :6] = (0.35, 0.2, 0.1, 0.1, 0.15 * (plane > 0), 0.15 * (plane > 1))
         weights[3:, plane, 6] = 0.1
     weights *= per_octave / 16
@@ -316,13 +331,21 @@ def initial_tables() -> dict[str, object]:
         "BIAS": np.rint(bias * 4096).astype(int),
         "WEIGHTS": np.rint(weights * 4096).astype(int),
         "LEVELS": np.array(levels),
-        "COUNTS": np.ones((6, 3, coefficients.NUM_COUNTS), dtype=int),
+        "COUNTS": np.ones(
+            (coefficients.NUM_MODES, coefficients.NUM_COUNT_CONTEXTS, lowres_layout.NUM_COUNTS),
+            dtype=int,
+        ),
         "RECONSTRUCTION": np.array([2, 1, 1]),
         "MOTION": np.array(motion)[:, : 2 * lowres_motion.MAX_MOTION + 1],
-        "QP_CHANGE": np.rint(np.exp(-np.arange(coefficients.NUM_QP) / 3) * 65536 + 1).astype(int),
-        "PREDICTION": np.array([2, 10, 20]),
-        "TRANSFORM": np.array([[1, 1, 4], [1, 1, 1], [1, 1, 1]]),
-        "FILTER": np.ones(4, dtype=int),
+        "QP_CHANGE": np.rint(
+            np.exp(-np.arange(coefficients.NUM_QP) / 2) * 65536 + np.ones((2, 1))
+        ).astype(int),
+        "QP_FIRST": np.ones(coefficients.NUM_QP, dtype=int),
+        "MEANS": np.ones((3, max(lowres_frame.MEAN_COUNTS)), dtype=int),
+        "KIND": np.array([[9, 1, 1, 9, 1, 1], [1, 5, 5, 1, 1, 1]]),
+        "TRANSFORM": np.ones((3, 3), dtype=int),
+        "FILTER": np.ones((3, 4), dtype=int),
+        "BLUR": np.ones((3, 3), dtype=int),
     }
 
 
@@ -340,8 +363,11 @@ def main() -> None:
         print(f"wrote initial {TABLES.name}; run again without --from-scratch")
         return
     torch.set_num_threads(1)
+    if len(lowres_tables.WEIGHTS[0][0]) != coefficients.NUM_WEIGHTS:
+        raise SystemExit("the tables are of another format: start --from-scratch")
     stats = gather(arguments.data, arguments.frames, np.random.default_rng(arguments.seed))
-    print("predictions", stats.prediction, "transforms", stats.transform.tolist())
+    print("kinds", stats.kind.tolist(), "transforms", stats.transform.tolist())
+    print("filters", stats.filter.tolist(), "blurs", stats.blur.tolist())
     bias, weights, levels = fit(stats, arguments.steps, arguments.seed)
     half = 2 * lowres_motion.MAX_MOTION + 1
     motion = np.stack([monotone_tail(row[:half], 6) for row in stats.motion])
@@ -356,10 +382,19 @@ def main() -> None:
             "COUNTS": smooth(stats.counts + 0.3, 1 << 12, (0.25, 0.5, 0.25)),
             "RECONSTRUCTION": np.rint(32 * offsets).astype(int),
             "MOTION": motion_frequencies,
-            "QP_CHANGE": smooth(monotone_tail(stats.qp_change, 6) + 0.5, 1 << 16),
-            "PREDICTION": smooth(stats.prediction + 1, 1 << 12),
+            "QP_CHANGE": smooth(
+                np.stack([monotone_tail(row, 5) for row in stats.qp_change]) + 0.5, 1 << 16
+            ),
+            "QP_FIRST": smooth(stats.qp_first + 1, 1 << 12, (0.1, 0.2, 0.4, 0.2, 0.1)),
+            "MEANS": smooth(
+                stats.means + 0.03 * stats.means.sum(axis=1, keepdims=True),
+                1 << 12,
+                (0.25, 0.5, 0.25),
+            ),
+            "KIND": smooth(stats.kind + 0.02 * stats.kind.sum(axis=1, keepdims=True), 1 << 12),
             "TRANSFORM": smooth(stats.transform + 1, 1 << 12),
             "FILTER": smooth(stats.filter + 1, 1 << 12),
+            "BLUR": smooth(stats.blur + 1, 1 << 12),
         }
     )
     print("reconstruction offsets", offsets)

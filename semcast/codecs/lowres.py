@@ -21,7 +21,7 @@ from semcast.codecs.lowres_picture import (
     planes_from_rgb,
     shrink,
 )
-from semcast.codecs.lowres_search import plan_frame
+from semcast.codecs.lowres_search import plan_frames
 from semcast.codecs.range_payload import PayloadReader, PayloadWriter
 from semcast.errors import InputError
 
@@ -37,7 +37,7 @@ __all__ = [
     "warm_up",
 ]
 
-MIN_BUDGET_BITS = 64
+MIN_BUDGET_BITS = 24
 """Smallest payload `encode` takes: an intra frame's header and empty planes always fit."""
 
 
@@ -101,17 +101,15 @@ def encode(
             f"the reference is {reference.geometry}, the frame {geometry}; start without one"
         )
     target = planes_from_rgb(frame_rgb)
-    while True:
-        plan = plan_frame(target, reference, room)
+    for plan in plan_frames(target, reference, room):
         whole = writer.clone()
         write_frame(whole, plan, reference, geometry)
         bits = whole.finish()
         if len(bits) <= budget_bits:
-            break
-        room -= len(bits) - budget_bits
-    payload = np.zeros(budget_bits, dtype=np.uint8)
-    payload[: len(bits)] = bits
-    return payload, reconstruct(plan, reference, geometry)
+            payload = np.zeros(budget_bits, dtype=np.uint8)
+            payload[: len(bits)] = bits
+            return payload, reconstruct(plan, reference, geometry)
+    raise AssertionError("the shortest frame does not fit")
 
 
 def decode(

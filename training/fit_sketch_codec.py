@@ -4,8 +4,8 @@
 
 Sketches of the training clips (8 fps, several sizes and reference ages) are shrunk as a transmitter
 shrinks them; some strokes are left out, of the map and of its reference, as a tight budget leaves
-them out. The model is then a masked convolution, trained by cross entropy (Adam) with and without a
-reference, rounded to integers, and written to `semcast/codecs/sketch_tables.py`. `video/val` is
+them out. The model is trained by cross entropy (Adam) with and without a reference, rounded to
+integers, and written to `semcast/codecs/sketch_tables.py`. `video/val` is
 never touched.
 """
 
@@ -54,19 +54,29 @@ def sketches_of(path: Path, num_frames: int, sketcher: Sketcher) -> list[Bitmap]
     return found
 
 
-def without_some_strokes(bitmap: Bitmap, share: float, rng: np.random.Generator) -> Bitmap:
-    """Leaves out strokes, the short ones first, until `share` of the pixels is gone."""
+def with_loss(bitmap: Bitmap, rng: np.random.Generator) -> Bitmap:
+    """Some strokes less, the short ones first; or only what lies in a rectangle; or all of it.
+
+    Evenly over how much is left, on a logarithmic scale, down to a fiftieth: a tight budget leaves
+    little.
+    """
+    if rng.random() < 0.4:
+        return bitmap
+    share = float(np.exp(rng.uniform(np.log(0.02), 0)))
+    if rng.random() < 0.5:
+        height, width = bitmap.shape
+        high = int(np.clip(height * share ** rng.uniform(0.2, 0.8), 4, height))
+        wide = int(np.clip(share * height * width / high, 4, width))
+        top, left = rng.integers(height - high + 1), rng.integers(width - wide + 1)
+        cut = np.zeros_like(bitmap)
+        cut[top : top + high, left : left + wide] = bitmap[top : top + high, left : left + wide]
+        return cut
     count, labels, stats, _ = cv2.connectedComponentsWithStats(bitmap, connectivity=8)
-    areas = stats[:, cv2.CC_STAT_AREA] * rng.uniform(0.3, 1.7, count)
-    order = [k for k in np.argsort(areas) if k]
-    gone, wanted = 0, share * bitmap.sum()
-    keep = np.ones(count, np.uint8)
-    keep[0] = 0
-    for k in order:
-        if gone + stats[k, cv2.CC_STAT_AREA] > wanted:
-            break
-        gone += stats[k, cv2.CC_STAT_AREA]
-        keep[k] = 0
+    areas = stats[:, cv2.CC_STAT_AREA]
+    order = np.argsort(-areas[1:] * rng.uniform(0.3, 1.7, count - 1)) + 1
+    kept = order[: 1 + int(np.searchsorted(np.cumsum(areas[order]), share * bitmap.sum()))]
+    keep = np.zeros(count, np.uint8)
+    keep[kept] = 1
     return keep[labels]
 
 
@@ -82,10 +92,11 @@ def examples(
         now = int(rng.integers(len(clip)))
         bitmap = shrink_sketch(clip[now], geometry)
         before = shrink_sketch(clip[max(0, now - age)], geometry)
-        if rng.random() < 0.5:
-            bitmap = without_some_strokes(bitmap, rng.uniform(0, 0.8), rng)
-        if rng.random() < 0.5:
-            before = without_some_strokes(before, rng.uniform(0, 0.8), rng)
+        if rng.random() < 0.3:
+            bitmap = with_loss(bitmap, rng)
+            before &= cv2.dilate(bitmap, np.ones((9, 9), np.uint8))  # which had the same strokes
+        else:
+            bitmap, before = with_loss(bitmap, rng), with_loss(before, rng)
         if rng.random() < 0.3:
             # A reference that was coded with loss holds strokes that are older still.
             older = shrink_sketch(clip[max(0, now - 2 * age)], geometry)
@@ -96,86 +107,101 @@ def examples(
         yield bitmap, before, has_reference
 
 
-class ContextNetwork(nn.Module):
-    """What `sketch_model` computes, in floating point and for whole maps at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        hidden = model.NUM_HIDDEN
-        self.before = nn.Parameter(0.3 * torch.randn(len(model.BEFORE), hidden))
-        self.around = nn.Parameter(0.3 * torch.randn(len(model.AROUND), hidden))
-        self.fullness = nn.Parameter(torch.zeros(model.NUM_FULLNESS, hidden))
-        self.borders = nn.Parameter(torch.zeros(model.NUM_BORDERS, hidden))
-        self.bias = nn.Parameter(torch.rand(hidden))
-        self.output = nn.Parameter(0.2 * torch.randn(hidden))
-        self.constant = nn.Parameter(torch.tensor(-4.0))
-
-    def forward(self, bitmap: Tensor, reference: Tensor, fullness: Tensor) -> Tensor:
-        """Logits [B, h, w] of maps [B, h, w] of 0 and 1."""
-        height, width = bitmap.shape[1:]
-
-        def seen(planes: Tensor, places: NDArray[np.int64], weights: Tensor) -> Tensor:
-            reach = int(np.abs(places).max())
-            kernel = torch.zeros(weights.shape[1], 1, 2 * reach + 1, 2 * reach + 1)
-            rows = torch.from_numpy(places[:, 0] + reach)
-            columns = torch.from_numpy(places[:, 1] + reach)
-            kernel = kernel.index_put(
-                (
-                    torch.arange(weights.shape[1])[:, None],
-                    torch.zeros(1, 1, dtype=torch.long),
-                    rows[None],
-                    columns[None],
-                ),
-                weights.T,
-            )
-            return nn.functional.conv2d(planes[:, None], kernel, padding=reach)
-
-        sums = seen(bitmap, model.BEFORE, self.before) + seen(reference, model.AROUND, self.around)
-        sums = sums + (self.bias + self.fullness[fullness])[:, :, None, None]
-        borders = torch.zeros(model.NUM_BORDERS, height, width)
-        borders[0, :, :2], borders[1, :, -2:], borders[2, :2], borders[3, -2:] = 1, 1, 1, 1
-        sums = sums + torch.einsum("khw,ki->ihw", borders, self.borders)
-        hidden = sums.clamp(0, 16)
-        return torch.einsum("bihw,i->bhw", hidden, self.output) + self.constant
+def inputs_of(bitmap: Bitmap, reference: Bitmap) -> NDArray[np.uint8]:
+    """What `sketch_model` knows of each pixel, uint8 [h * w, n]: before, around, fullness,
+    borders."""
+    height, width = bitmap.shape
+    reach = 5
+    columns = []
+    for plane, places in ((bitmap, model.BEFORE), (reference, model.AROUND)):
+        padded = np.pad(plane, reach)
+        for dy, dx in places + reach:
+            columns.append(padded[dy : dy + height, dx : dx + width].ravel())
+    fullness = np.zeros((model.NUM_FULLNESS, bitmap.size), np.uint8)
+    fullness[model.fullness_of(bitmap)] = 1
+    borders = np.zeros((model.NUM_BORDERS, height, width), np.uint8)
+    near = model.BORDER_REACH
+    borders[0, :, :near], borders[1, :, -near:] = 1, 1
+    borders[2, :near], borders[3, -near:] = 1, 1
+    return np.stack([*columns, *fullness, *borders.reshape(len(borders), -1)], axis=1)
 
 
-def fit(clips: list[list[Bitmap]], with_reference: bool, steps: int) -> dict[str, object]:
+def gather(
+    clips: list[list[Bitmap]], with_reference: bool, count: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, pixels and how many pixels each stands for, of `count` maps.
+
+    Of pixels far from any line, which are most and all alike, every tenth.
+    """
+    rng = np.random.default_rng(int(with_reference))
+    stream = (e for e in examples(clips, rng) if e[2] == with_reference)
+    inputs, pixels, weights = [], [], []
+    for _ in range(count):
+        bitmap, before, _ = next(stream)
+        found = inputs_of(bitmap, before)
+        known = found[:, : len(model.BEFORE) + len(model.AROUND)].any(1)
+        chosen = known | (rng.random(len(known)) < 0.1) | (bitmap.ravel() > 0)
+        weight = np.where(known | (bitmap.ravel() > 0), 1.0, 10.0)
+        # Every map counts alike, whatever its size: what matters is bits a line.
+        weight /= max(20, int(bitmap.sum()))
+        inputs.append(found[chosen])
+        pixels.append(bitmap.ravel()[chosen])
+        weights.append(weight[chosen])
+    return (
+        torch.from_numpy(np.concatenate(inputs)),
+        torch.from_numpy(np.concatenate(pixels)).float(),
+        torch.from_numpy(np.concatenate(weights)).float(),
+    )
+
+
+def fit(
+    clips: list[list[Bitmap]], with_reference: bool, maps: int, steps: int
+) -> dict[str, object]:
     """One of the two models, as integers."""
     torch.manual_seed(int(with_reference))
-    rng = np.random.default_rng(int(with_reference))
-    network = ContextNetwork()
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    inputs, pixels, weights = gather(clips, with_reference, maps)
+    hidden = model.NUM_HIDDEN
+    first = (0.3 * torch.randn(inputs.shape[1], hidden)).requires_grad_()
+    bias = torch.rand(hidden).requires_grad_()
+    output = (0.2 * torch.randn(hidden)).requires_grad_()
+    constant = torch.tensor(-4.0, requires_grad=True)
+    optimizer = torch.optim.Adam([first, bias, output, constant], lr=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, 1e-4)
-    stream = (e for e in examples(clips, rng) if e[2] == with_reference)
+    scale = len(pixels) / maps / np.log(2)
     running = 0.0
     for step in range(steps):
-        maps = [next(stream) for _ in range(6)]
-        total, pixels = torch.zeros(()), 0
-        for bitmap, before, _ in maps:
-            fullness = torch.tensor([model.fullness_of(bitmap)])
-            wanted = torch.from_numpy(bitmap)[None].float()
-            logits = network(wanted, torch.from_numpy(before)[None].float(), fullness)
-            total = total + nn.functional.binary_cross_entropy_with_logits(
-                logits.clamp(-9, 9), wanted, reduction="sum"
-            )
-            pixels += max(20, int(bitmap.sum()))
-        loss = total / pixels / np.log(2)
+        some = torch.randint(len(pixels), (8192,))
+        sums = inputs[some].float() @ first + bias
+        logits = (sums.clamp(0, model.HIDDEN_MAX / model.WEIGHT_ONE) @ output + constant).clamp(
+            -9, 9
+        )
+        losses = nn.functional.binary_cross_entropy_with_logits(
+            logits, pixels[some], reduction="none"
+        )
+        loss = (losses * weights[some]).mean() * scale
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-        running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
-        if step % 200 == 0 or step == steps - 1:
+        running = loss.item() if step == 0 else 0.99 * running + 0.01 * loss.item()
+        if step % 500 == 0 or step == steps - 1:
             print(f"  step {step}: {running:.3f} bit per line pixel", flush=True)
-    weights = {
-        name: np.rint(value.detach().numpy() * model.WEIGHT_ONE).astype(int)
-        for name, value in network.named_parameters()
-        if name != "constant"
-    }
+    ends = np.cumsum([len(model.BEFORE), len(model.AROUND), model.NUM_FULLNESS])
+    parts = np.split(first.detach().numpy(), ends)
     if not with_reference:
-        weights["around"][:] = 0
-    constant = round(network.constant.item() * model.WEIGHT_ONE**2)
-    return {**{name: value.tolist() for name, value in weights.items()}, "constant": constant}
+        parts[1][:] = 0
+    named = {
+        "before": parts[0],
+        "around": parts[1],
+        "fullness": parts[2],
+        "borders": parts[3],
+        "bias": bias.detach().numpy(),
+        "output": output.detach().numpy(),
+    }
+    return {
+        **{k: np.rint(v * model.WEIGHT_ONE).astype(int).tolist() for k, v in named.items()},
+        "constant": round(constant.item() * model.WEIGHT_ONE**2),
+    }
 
 
 def write_tables(values: dict[str, dict[str, object]]) -> None:
@@ -205,7 +231,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a folder of clips")
     parser.add_argument("--frames", type=int, default=24, help="per clip")
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--maps", type=int, default=2500, help="for each of the two models")
+    parser.add_argument("--steps", type=int, default=6000)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     sketcher = Sketcher()
@@ -215,8 +242,8 @@ def main() -> None:
     ]
     write_tables(
         {
-            "INTRA": fit(clips, False, arguments.steps),
-            "INTER": fit(clips, True, arguments.steps),
+            "INTRA": fit(clips, False, arguments.maps, arguments.steps),
+            "INTER": fit(clips, True, arguments.maps, arguments.steps),
         }
     )
 

@@ -15,7 +15,7 @@ remembered, so a lost frame costs itself only, and both ends hold the same bitma
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,9 @@ MIN_BUDGET_BITS = 8
 TAIL_BITS = 2
 """What ending the range coder may cost."""
 
+_TRIES = 4
+"""Maps that are tried, each smaller than the last by what that was too long."""
+
 _MODES = (2, 6, 4, 30, 22)
 _MODES_ALONE = (1, 1, 30)
 """Frequencies of the modes with and without a reference; ours. A held sketch, without one, is
@@ -92,19 +95,19 @@ class SketchState:
 
 @dataclass(frozen=True)
 class SketchPlan:
-    """What is sent: mode, motion, map; bits: information of all of it; lossless: it is the map that
-    was given."""
+    """What is sent: mode, motion, map. bits: length of a payload that holds it alone; behind other
+    symbols it adds that, or a few bits more or less. lossless: it is the map that was given."""
 
     mode: int
     down: int
     right: int
     state: SketchState
-    bits: float
+    bits: int
     lossless: bool
 
 
 def plan_sketch(
-    bitmap: NDArray[np.uint8], reference: SketchState | None, budget_bits: float
+    bitmap: NDArray[np.uint8], reference: SketchState | None, budget_bits: int
 ) -> SketchPlan:
     """What to send of a bitmap, uint8 [h, w] of 0 and 1, in at most `budget_bits`, tail included.
 
@@ -114,30 +117,52 @@ def plan_sketch(
     """
     bitmap = checked(bitmap)
     if budget_bits < MIN_BUDGET_BITS:
-        raise InputError(f"a sketch needs {MIN_BUDGET_BITS} bits, not {budget_bits}: send none")
+        raise InputError(
+            f"a sketch needs at least {MIN_BUDGET_BITS} bits, not {budget_bits}: send none"
+        )
     if reference is not None and reference.bitmap.shape != bitmap.shape:
         raise InputError(
             f"a sketch of {bitmap.shape} cannot be predicted from one of {reference.bitmap.shape}"
         )
-    budget = budget_bits - TAIL_BITS
     bare = [_bare(BLANK, bitmap, reference)]
     modes = [(INTRA, 0, 0)]
     if reference is not None:
         bare.append(_bare(HELD, bitmap, reference))
         modes += [(STILL, 0, 0), (MOVED, *best_motion(bitmap, reference.bitmap))]
-    whole = [_with_pixels(bitmap, bitmap, reference, *mode) for mode in modes]
-    fitting = [plan for plan in bare + whole if plan.lossless and plan.bits <= budget]
-    if fitting:
-        return min(fitting, key=lambda plan: plan.bits)
-    best = min(whole, key=lambda plan: plan.bits)
-    seen = _seen(reference, best.mode, best.down, best.right)
-    header = max(
-        _header_bits(best.mode, best.down, best.right, fullness, reference)
-        for fullness in range(NUM_FULLNESS)
+    for plan in bare:
+        if np.array_equal(plan.state.bitmap, bitmap):
+            return plan
+    information = [
+        _header_bits(*mode, fullness_of(bitmap), reference)
+        + float(pixel_bits(bitmap, _seen(reference, *mode), fullness_of(bitmap)).sum())
+        for mode in modes
+    ]
+    mode = modes[int(np.argmin(information))]
+    if min(information) <= budget_bits:
+        whole = _with_pixels(bitmap, bitmap, reference, *mode)
+        if whole.bits <= budget_bits:
+            return whole
+    if reference is not None:
+        # Predicted where the reference, moved, tells more than it misleads; else from nothing.
+        mode = modes[1 + int(np.argmin(information[1:]))]
+        moved = shifted(reference.bitmap, *mode[1:])
+        if spoilt(bitmap, moved) >= int(bitmap.sum()):
+            mode = modes[0]
+    seen = _seen(reference, *mode)
+    room = (
+        budget_bits
+        - TAIL_BITS
+        - max(_header_bits(*mode, fullness, reference) for fullness in range(NUM_FULLNESS))
     )
-    part = fit_to_budget(bitmap, seen, budget - header)
-    if part is not None:
-        bare.append(_with_pixels(part, bitmap, reference, best.mode, best.down, best.right))
+    for _ in range(_TRIES):
+        part = fit_to_budget(bitmap, seen, room)
+        if part is None:
+            break
+        plan = _with_pixels(part, bitmap, reference, *mode)
+        if plan.bits <= budget_bits:
+            bare.append(plan)
+            break
+        room -= plan.bits - budget_bits + 0.5
     return min(bare, key=lambda plan: (spoilt(bitmap, plan.state.bitmap), plan.bits))
 
 
@@ -203,8 +228,9 @@ def _bare(mode: int, bitmap: NDArray[np.uint8], reference: SketchState | None) -
     """Blank or held."""
     held = mode == HELD and reference is not None
     state = reference if held and reference else SketchState(np.zeros_like(bitmap))
-    lossless = np.array_equal(state.bitmap, bitmap)
-    return SketchPlan(mode, 0, 0, state, _mode_bits(mode, reference), lossless)
+    return _measured(
+        SketchPlan(mode, 0, 0, state, 0, np.array_equal(state.bitmap, bitmap)), reference
+    )
 
 
 def _with_pixels(
@@ -216,11 +242,17 @@ def _with_pixels(
     right: int,
 ) -> SketchPlan:
     """The plan that sends this map for that."""
-    fullness = fullness_of(sent)
-    bits = _header_bits(mode, down, right, fullness, reference)
-    bits += float(pixel_bits(sent, _seen(reference, mode, down, right), fullness).sum())
     lossless = np.array_equal(sent, bitmap)
-    return SketchPlan(mode, down, right, SketchState(sent.copy()), bits, lossless)
+    plan = SketchPlan(mode, down, right, SketchState(sent.copy()), 0, lossless)
+    return _measured(plan, reference)
+
+
+def _measured(plan: SketchPlan, reference: SketchState | None) -> SketchPlan:
+    """With its length, found by writing it: over thousands of pixels, the coder's rounding adds a
+    bit or two in a hundred to the information."""
+    writer = PayloadWriter()
+    write_sketch(writer, plan, reference)
+    return replace(plan, bits=writer.num_bits)
 
 
 def _seen(

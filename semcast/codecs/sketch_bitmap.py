@@ -110,7 +110,7 @@ def without_specks(bitmap: NDArray[np.uint8], smallest: int) -> NDArray[np.uint8
     _, labels, stats, _ = cv2.connectedComponentsWithStats(bitmap, connectivity=8)
     keep = stats[:, cv2.CC_STAT_AREA] >= smallest
     keep[0] = False
-    return keep[labels].astype(np.uint8)
+    return np.asarray(keep[labels], np.uint8)
 
 
 @numba.njit(cache=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from functools import cache
+from typing import Any
 
 import numba
 import numpy as np
@@ -74,9 +75,10 @@ class ContextModel:
 def model_of(with_reference: bool) -> ContextModel:
     """The fitted model of maps that have a reference, or of those that have none."""
     table = tables.INTER if with_reference else tables.INTRA
-    layers = {name: np.array(value, dtype=np.int32) for name, value in table.items()}
-    constant = int(layers.pop("constant"))
-    return ContextModel(**layers, constant=constant)
+    return ContextModel(
+        constant=table["constant"],
+        **{k: np.array(v, dtype=np.int32) for k, v in table.items() if k != "constant"},
+    )
 
 
 @cache
@@ -110,7 +112,7 @@ def _sums(
     model = model_of(reference is not None)
     sums = np.empty((*shape, NUM_HIDDEN), dtype=np.int32)
     sums[:] = model.bias + model.fullness[fullness]
-    reach = BORDER_REACH
+    reach: int = BORDER_REACH
     sums[:, :reach] += model.borders[0]
     sums[:, -reach:] += model.borders[1]
     sums[:reach] += model.borders[2]
@@ -136,9 +138,9 @@ def _add_reference(reference, places, weights, sums):  # type: ignore[no-untyped
 @numba.njit(cache=True, inline="always")
 def _logit_index(sums, y, x, output, constant):  # type: ignore[no-untyped-def]
     """Index into `frequencies` of the pixel's logit."""
-    total = np.int64(constant)
+    total: Any = np.int64(constant)
     for i in range(sums.shape[2]):
-        hidden = min(max(sums[y, x, i], 0), HIDDEN_MAX)
+        hidden: Any = min(max(sums[y, x, i], 0), HIDDEN_MAX)
         total += np.int64(hidden) * output[i]
     return min(max(total >> _LOGIT_SHIFT, -LOGIT_MAX), LOGIT_MAX) + LOGIT_MAX
 

@@ -38,8 +38,12 @@ _LEAST_WEIGHT = 0.35
 _OFF_BY_ONE = 0.12
 """What a pixel spoils that lies beside its place."""
 
-_ROUNDS = 9
-_EXTRA_ROUNDS = 6
+_ROUNDS = 8
+_EXTRA_ROUNDS = 5
+_PARTS = 2
+_LEAST_PART_BITS = 12
+_MOST_PER_BIT = 8.0
+_SPECK = 3
 
 NOTHING, KEPT, NEW = 0, 1, 2
 
@@ -104,10 +108,13 @@ def fit_to_budget(bitmap: Bitmap, reference: Bitmap | None, budget_bits: float) 
 
 def spoilt(bitmap: Bitmap, sent: Bitmap) -> int:
     """Pixels of either map from which the other has none within one pixel."""
-    ones = np.ones((3, 3), np.uint8)
-    missing = bitmap & ~cv2.dilate(sent, ones) & 1
-    false = sent & ~cv2.dilate(bitmap, ones) & 1
-    return int(missing.sum()) + int(false.sum())
+    return int((_beyond(bitmap, sent) + _beyond(sent, bitmap)).sum())
+
+
+def _beyond(bitmap: Bitmap, other: Bitmap) -> Bitmap:
+    """Pixels set that are more than one pixel from any of the other's."""
+    near = np.asarray(cv2.dilate(other, np.ones((3, 3), np.uint8)), np.uint8)
+    return bitmap & (1 - near)
 
 
 def _coded(bitmap: Bitmap, reference: Bitmap | None) -> Choice:
@@ -127,20 +134,21 @@ class _Pieces:
         flat = self._piece.ravel()
 
         def summed(values: NDArray[np.generic]) -> NDArray[np.float64]:
-            return np.bincount(flat, values.ravel().astype(float), count)[1:]
+            return np.bincount(flat, values.ravel().astype(np.float64), count)[1:].astype(
+                np.float64
+            )
 
         self._bits = np.stack(
             [summed(pixel_bits(source, reference, fullness)) for source in self._sources]
         )
-        ones = np.ones((3, 3), np.uint8)
-        near_new, near_kept = cv2.dilate(bitmap, ones), cv2.dilate(kept, ones)
-        missing = summed(bitmap & ~near_kept & 1) + summed(kept & ~near_new & 1)
-        beside = summed(bitmap & ~kept & near_kept & 1)
+        missing = summed(_beyond(bitmap, kept))
+        beside = summed(bitmap & (1 - kept)) - missing
+        false = summed(_beyond(kept, bitmap))
         weight = weight[1:]
         self._spoilt = np.stack(
             [
                 weight * summed(bitmap),
-                weight * (missing + _OFF_BY_ONE * beside),
+                weight * (missing + false + _OFF_BY_ONE * beside),
                 np.zeros(count - 1),
             ]
         )
@@ -149,65 +157,93 @@ class _Pieces:
 
     def within(self, budget_bits: float) -> Choice | None:
         """The best map that fits, or None."""
-        best: Choice | None = None
-        best_choices = None
-        low, high = 0.0, 8.0
-        price = 0.3
+        kept = np.full(self._bits.shape[1], NOTHING if self._reference is None else KEPT)
+        best: tuple[Choice, NDArray[np.intp]] | None = None
+        for choices in (kept, np.full_like(kept, NOTHING)):
+            best = self._better(best, choices, budget_bits)
+        low, high = 0.0, _MOST_PER_BIT
         for _ in range(_ROUNDS):
+            price = (low * high) ** 0.5 if low else high / 8
             choices = np.argmin(self._spoilt + price * np.maximum(self._bits, 0), axis=0)
-            found = self._made(choices)
-            if found.bits <= budget_bits:
+            found = self._better(best, choices, budget_bits)
+            if self._fits:
                 high = price
-                if best is None or self._loss(choices) < self._loss(best_choices):
-                    best, best_choices = found, choices
             else:
                 low = price
-            price = (low + high) / 2 if high < 8 else 2 * price
-            price = min(price, 8.0)
-        if best is None:
-            for choices in (np.full(len(self._bits[0]), KEPT), np.zeros(len(self._bits[0]), int)):
-                found = self._made(choices)
-                if found.bits <= budget_bits and (
-                    best is None or self._loss(choices) < self._loss(best_choices)
-                ):
-                    best, best_choices = found, choices
+            best = found
         if best is None:
             return None
-        return self._fill(best, best_choices, budget_bits)
+        return self._part_of_one_more(*self._more(*best, budget_bits), budget_bits)
 
-    def _fill(self, best: Choice, choices: NDArray[np.intp], budget_bits: float) -> Choice:
-        """Spends what is left on pieces that mend most per bit."""
-        index = np.arange(len(choices))
+    def _better(
+        self,
+        best: tuple[Choice, NDArray[np.intp]] | None,
+        choices: NDArray[np.intp],
+        budget_bits: float,
+    ) -> tuple[Choice, NDArray[np.intp]] | None:
+        """The better of two, where the new one fits."""
+        found = _coded(self._map_of(choices), self._reference)
+        self._fits = found.bits <= budget_bits
+        if self._fits and (best is None or self._loss(choices) < self._loss(best[1])):
+            return found, choices
+        return best
+
+    def _more(
+        self, best: Choice, choices: NDArray[np.intp], budget_bits: float
+    ) -> tuple[Choice, NDArray[np.intp]]:
+        """Spends what is left on whole pieces that mend most per bit."""
         tried = choices == NEW
         for _ in range(_EXTRA_ROUNDS):
-            gain = self._spoilt[choices, index] - self._spoilt[NEW]
-            cost = self._bits[NEW] - self._bits[choices, index]
-            worth = np.where(
-                tried | (cost > budget_bits - best.bits), 0, gain / np.maximum(cost, 0.5)
-            )
-            if not len(worth) or worth.max() <= 0:
+            worth, cost = self._worth(choices)
+            worth[tried | (cost > budget_bits - best.bits)] = 0
+            if not worth.any():
                 break
             k = int(worth.argmax())
             tried[k] = True
             more = choices.copy()
             more[k] = NEW
-            found = self._made(more)
+            found = _coded(self._map_of(more), self._reference)
             if found.bits <= budget_bits:
                 best, choices = found, more
+        return best, choices
+
+    def _part_of_one_more(
+        self, best: Choice, choices: NDArray[np.intp], budget_bits: float
+    ) -> Choice:
+        """And on the upper part of one that is too long."""
+        worth, cost = self._worth(choices)
+        worth[cost <= 0] = 0
+        base = best.bitmap
+        for k in np.argsort(-worth)[:_PARTS]:
+            if worth[k] <= 0 or budget_bits - best.bits < _LEAST_PART_BITS:
+                break
+            rows, _ = np.nonzero((self._piece == k + 1) & (self._bitmap > 0))
+            share = min(0.9, (budget_bits - best.bits) / cost[k])
+            for take in (share, 0.6 * share):
+                last = rows[int(take * (len(rows) - 1))] if len(rows) else 0
+                upper = (self._piece == k + 1) & (np.arange(len(base)) <= last)[:, None]
+                found = _coded(np.where(upper, self._bitmap, base), self._reference)
+                if found.bits <= budget_bits:
+                    best, base = found, found.bitmap
+                    break
         return best
 
-    def _loss(self, choices: NDArray[np.intp] | None) -> float:
-        if choices is None:
-            return float("inf")
+    def _worth(self, choices: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What each piece, if it were new, would mend per bit, and its bits."""
+        index = np.arange(len(choices))
+        mended = self._spoilt[choices, index] - self._spoilt[NEW]
+        cost = self._bits[NEW] - self._bits[choices, index]
+        return np.where(choices == NEW, 0, mended / np.maximum(cost, 0.5)), cost
+
+    def _loss(self, choices: NDArray[np.intp]) -> float:
         return float(self._spoilt[choices, np.arange(len(choices))].sum())
 
-    def _made(self, choices: NDArray[np.intp]) -> Choice:
-        """The map of these choices, coded."""
-        source = np.concatenate([[NOTHING if self._reference is None else KEPT], choices])
+    def _map_of(self, choices: NDArray[np.intp]) -> Bitmap:
+        """What these choices look like together."""
+        far_from_lines = NOTHING if self._reference is None else KEPT
+        source = np.concatenate([[far_from_lines], choices])
         bitmap = np.take_along_axis(self._sources, source[self._piece][None], 0)[0]
-        if self._reference is None:
-            bitmap = without_specks(bitmap, 3)
-        return _coded(bitmap, self._reference)
+        return without_specks(bitmap, _SPECK) if self._reference is None else bitmap
 
 
 def _cut_up(bitmap: Bitmap, kept: Bitmap) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -215,7 +251,7 @@ def _cut_up(bitmap: Bitmap, kept: Bitmap) -> tuple[NDArray[np.intp], NDArray[np.
     both = bitmap | kept
     near = cv2.dilate(both, np.ones((2 * _NEAR + 1, 2 * _NEAR + 1), np.uint8))
     # Pixels belong to the nearest stroke of the map; what only the reference has, to itself.
-    far_kept = kept & ~cv2.dilate(bitmap, np.ones((5, 5), np.uint8)) & 1
+    far_kept = kept & (1 - np.asarray(cv2.dilate(bitmap, np.ones((5, 5), np.uint8)), np.uint8))
     seeds = bitmap | far_kept
     if not seeds.any():
         seeds = both

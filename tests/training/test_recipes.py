@@ -48,6 +48,7 @@ OWN = {
         "critic_from": "0",
     },
     "djscc-rgb": {"latent_codec": CODEC},
+    "sketch": {"windows": "4", "scenes": "0"},
 }
 """What single recipes need beside TINY, and parts of them that are off unless asked for."""
 
@@ -95,6 +96,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("workplace")
     for k, name in enumerate(("train/a", "train/b", "val/c", "val/d")):
         _write_clip(root / "data" / "video" / f"{name}.mp4", k)
+    davis = root / "data" / "masks" / "davis" / "train"
+    _write_clip(davis / "e.mp4", 4)
+    masks = np.zeros((12, 120, 160), bool)
+    masks[:, 30:90, 40:100] = True
+    np.savez(davis / "e_masks.npz", masks=np.packbits(masks, axis=-1), shape=masks.shape)
     save_windows(root / RECEIVED_PATH, _received(open_library(root / "data")))
     torch.manual_seed(0)
     write_weights(root / CODEC, LatentCodec().state_dict(), {"recipe": "autoencoder", "config": {}})

@@ -169,17 +169,15 @@ class Sketch(Recipe):
         }
 
     def sheet(self, network: nn.Module) -> NDArray[np.uint8]:
-        """Frame, lines found in it, what the network draws, and its ridges."""
+        """Frame, lines found in it, and what the network draws."""
         every = self._held_out[:: self.settings.eval_frames_per_clip][:7]
         wanted = self._held_out_targets[:: self.settings.eval_frames_per_clip][:7]
         drawn = self._draw(network)[:: self.settings.eval_frames_per_clip][:7].numpy()
-        thin = np.stack([ridges(each) for each in drawn])
         return contact_sheet(
             [
                 ("frame", every),
                 ("found", _on_paper(wanted / 255)),
                 ("drawn", _on_paper(drawn)),
-                ("ridges", _on_paper(np.minimum(1, 2 * thin))),
             ],
             side=256,
         )

@@ -15,11 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from semcast.errors import InputError
+from semcast.errors import InputError, NotFoundError
 from semcast.networks.pixels import to_unit
 from semcast.weights import find_weights, read_weights
 from transmitter.extractors.sketch_network import STRIDE, SketchNetwork
 from transmitter.extractors.thinning import ridges
+
+SKETCHERS = ("tiny", "pidinet")
+"""Names of `make_sketcher`."""
 
 WEIGHTS = "sketcher"
 
@@ -108,9 +111,28 @@ class Sketcher:
         A frame of another size than the last begins a video.
         Raises InputError for any other array.
         """
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
-            raise InputError(f"a frame is uint8 [H, W, 3], not {rgb.dtype} {list(rgb.shape)}")
+        checked_frame(rgb)
         return self._lines.draw(rgb, self.probability(rgb))
+
+
+def make_sketcher(name: str = "tiny", density: float = DEFAULT_DENSITY) -> SketchExtractor:
+    """A sketcher by name: `tiny` is bundled, `pidinet` is fetched by its user.
+
+    Raises NotFoundError for another name, UnavailableError for one whose network is not here.
+    """
+    if name == "tiny":
+        return Sketcher(density)
+    if name == "pidinet":
+        from transmitter.extractors.pidinet import PidinetSketcher
+
+        return PidinetSketcher(density)
+    raise NotFoundError(f"No sketcher '{name}': choose one of {', '.join(SKETCHERS)}.")
+
+
+def checked_frame(rgb: NDArray[np.uint8]) -> None:
+    """Raises InputError for what is no frame, uint8 [H, W, 3]."""
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
+        raise InputError(f"a frame is uint8 [H, W, 3], not {rgb.dtype} {list(rgb.shape)}")
 
 
 class LineDrawer:
@@ -147,7 +169,8 @@ class LineDrawer:
 
     def _steadied(self, rgb: NDArray[np.uint8], probability: Floats) -> Floats:
         """Averaged with what was before, where the picture stands still."""
-        grey = cv2.blur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32), (5, 5))
+        light = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        grey = np.asarray(cv2.blur(light, (5, 5)), np.float32)
         steady = probability
         if self._grey is not None and self._probability is not None:
             change = cv2.blur(np.abs(grey - self._grey), (5, 5))
@@ -179,11 +202,11 @@ def _followed(strength: Floats, high: float, low: float) -> Bitmap:
     keep = np.zeros(count, np.uint8)
     keep[labels[strength > high]] = 1
     keep[0] = 0
-    return keep[labels]
+    return np.asarray(keep[labels], np.uint8)
 
 
 def _without_short_strokes(lines: Bitmap, shortest: int) -> Bitmap:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(lines, connectivity=8)
     keep = (stats[:, cv2.CC_STAT_AREA] >= shortest).astype(np.uint8)
     keep[0] = 0
-    return keep[labels]
+    return np.asarray(keep[labels], np.uint8)

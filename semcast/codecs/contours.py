@@ -29,7 +29,6 @@ from semcast.codecs.contours_syntax import (
 from semcast.codecs.range_payload import PayloadReader, PayloadWriter
 from semcast.errors import InputError
 
-LAG = 0.1
 MIN_BUDGET_BITS = 8
 """Smallest budget `plan_contours` takes. "All as it was", or "nothing yet", always fits."""
 
@@ -80,12 +79,11 @@ class ContourSettings(BaseModel):
         return EncoderChoices(
             tolerance_px=self.tolerance * step_px,
             min_gain=self.min_gain * longest / 256,
-            lagrangian=LAG,
             min_area_px=max(9.0, (longest / 256) ** 2 * 16),
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ContourState:
     """What both ends hold of a frame. Never written to."""
 
@@ -105,14 +103,14 @@ class ContourState:
         """Rings of each object by id: float32 [n, 2] of (x, y) in pixels."""
         return {
             held.id: [
-                held.points[a:b].astype(np.float32) / SUBPIXELS
+                (held.points[a:b] / SUBPIXELS).astype(np.float32)
                 for a, b in zip(held.offsets[:-1], held.offsets[1:], strict=True)
             ]
             for held in self.objects
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ContourPlan:
     """The encoder's decisions for one frame."""
 

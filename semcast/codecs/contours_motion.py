@@ -10,7 +10,7 @@ from semcast.codecs.contours_polygon import shape_score, transform
 @numba.njit(cache=True)
 def number_bits(value: int) -> float:
     """Rough bits of a number coded by `code_number`."""
-    return 1.0 + 2.0 * np.log2(1.0 + abs(value))
+    return float(1.0 + 2.0 * np.log2(1.0 + abs(value)))
 
 
 @numba.njit(cache=True)

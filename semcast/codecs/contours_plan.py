@@ -8,13 +8,20 @@ alone, which is the hysteresis that keeps a still scene silent.
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from semcast.codecs.contours_motion import number_bits, search_motion
-from semcast.codecs.contours_polygon import SUBPIXELS, paint, prefix_sums, shape_score
+from semcast.codecs.contours_polygon import (
+    SUBPIXELS,
+    label_boxes,
+    paint,
+    prefix_sums,
+    shape_score,
+)
 from semcast.codecs.contours_repair import splices
 from semcast.codecs.contours_shape import fit_rings, traced_rings
 from semcast.codecs.contours_symbols import SymbolCounter
@@ -52,6 +59,10 @@ _MAX_FITTED = 4
 """Objects per frame whose polygons are fitted anew; the worst come first."""
 
 
+_Box: TypeAlias = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in pixels, half-open."""
+
+
 @dataclass(frozen=True)
 class EncoderChoices:
     """Numbers the encoder weighs by; the decoder knows none of them. In pixels and bits."""
@@ -62,7 +73,7 @@ class EncoderChoices:
     """Least gain per bit: wrong pixels repaired over the root of the object's area."""
     min_area_px: float
     """Components, holes and objects under this area are not sent."""
-    lagrangian: float = 0.5
+    lagrangian: float = 0.1
     """Wrong pixels a bit must save within a polygon, in squared tolerances."""
 
 
@@ -138,31 +149,17 @@ def _twice_area(held: ContourObject) -> int:
 
 def _window(
     labels: NDArray[np.uint8],
-    front: NDArray[np.uint8],
-    box: tuple[int, int, int, int],
+    hidden: NDArray[np.bool_],
+    box: _Box,
     object_id: int,
 ) -> _Window:
     x0, y0, x1, y1 = box
     mask = labels[y0:y1, x0:x1] == object_id
-    hidden = front[y0:y1, x0:x1] != 0
     weights = np.where(hidden, 0, 2 * mask.astype(np.int8) - 1).astype(np.int8)
     return _Window(x0, y0, mask, hidden, prefix_sums(weights), int((mask & ~hidden).sum()))
 
 
-def _boxes(labels: NDArray[np.uint8]) -> dict[int, tuple[int, int, int, int]]:
-    """Bounding box (x0, y0, x1, y1) of every label but 0."""
-    boxes = {}
-    counts = np.bincount(labels.ravel(), minlength=MAX_OBJECTS + 1)
-    for object_id in range(1, MAX_OBJECTS + 1):
-        if counts[object_id]:
-            x, y, w, h = cv2.boundingRect((labels == object_id).view(np.uint8))
-            boxes[object_id] = (x, y, x + w, y + h)
-    return boxes
-
-
-def _around(
-    box: tuple[int, int, int, int], held: ContourObject | None, geometry: Geometry
-) -> tuple[int, int, int, int]:
+def _around(box: _Box, held: ContourObject | None, geometry: Geometry) -> _Box:
     x0, y0, x1, y1 = box
     if held is not None and len(held.points):
         low = held.points.min(axis=0) // SUBPIXELS
@@ -358,7 +355,13 @@ def plan_frame(
     choices: EncoderChoices,
 ) -> tuple[FramePlan, float]:
     """Plan of a frame and its exact information in bits, at most `budget_bits`."""
-    boxes = _boxes(labels)
+    found = label_boxes(labels, MAX_OBJECTS + 1)
+    area_px = found[:, 4]
+    boxes: dict[int, _Box] = {}
+    for k in range(1, MAX_OBJECTS + 1):
+        if area_px[k]:
+            x0, y0, x1, y1, _ = map(int, found[k])
+            boxes[k] = (x0, y0, x1, y1)
     windows: dict[int, _Window] = {}
     offers: list[_Offer] = []
     now: dict[int, _Offer] = {}
@@ -368,17 +371,22 @@ def plan_frame(
         if held.id not in boxes:
             gone.append((float(abs(_twice_area(held))), held.id))
             continue
-        window = _window(labels, front, _around(boxes[held.id], held, geometry), held.id)
+        x0, y0, x1, y1 = box = _around(boxes[held.id], held, geometry)
+        window = _window(labels, front[y0:y1, x0:x1] != 0, box, held.id)
         windows[held.id] = window
         ways = _motions(held, window, geometry, choices.min_gain)
         now[held.id] = ways[0]
         offers += ways[1:]
         likely = min(ways, key=lambda way: way.wrong_px).made
         paint(front, likely.points, likely.offsets, held.id)
-    fresh = [k for k in boxes if k not in now]
-    for object_id in fresh:
-        box = _around(boxes[object_id], None, geometry)
-        windows[object_id] = _window(labels, np.zeros_like(labels), box, object_id)
+    for object_id in boxes:
+        if object_id not in now:
+            # Smaller objects will be painted in front, be they held or new.
+            smaller = area_px < area_px[object_id]
+            smaller[0] = False
+            x0, y0, x1, y1 = box = _around(boxes[object_id], None, geometry)
+            hidden = smaller[labels[y0:y1, x0:x1]]
+            windows[object_id] = _window(labels, hidden, box, object_id)
     offers += _fitted(windows, now, offers, budget_bits, geometry, choices)
     held_bits = 1.5 * len(reference)
     bought = _buy(offers, windows, now, budget_bits - held_bits, choices)

@@ -70,6 +70,26 @@ def trace(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]
 
 
 @numba.njit(cache=True)
+def label_boxes(labels: NDArray[np.uint8], num_labels: int) -> NDArray[np.int64]:
+    """Boxes and areas of labels 0..num_labels - 1: int64 [num_labels, 5] of x0, y0, x1, y1, pixels.
+
+    The box is half-open; a label that does not occur has no pixels.
+    """
+    height, width = labels.shape
+    boxes = np.zeros((num_labels, 5), dtype=np.int64)
+    boxes[:, 0], boxes[:, 1] = width, height
+    for row in range(height):
+        for column in range(width):
+            box = boxes[labels[row, column]]
+            box[0] = min(box[0], column)
+            box[1] = min(box[1], row)
+            box[2] = max(box[2], column + 1)
+            box[3] = max(box[3], row + 1)
+            box[4] += 1
+    return boxes
+
+
+@numba.njit(cache=True)
 def twice_area(points: NDArray[np.int32]) -> int:
     """Twice the signed area of one ring, in squared subpixels; positive for an outer ring."""
     total = 0

@@ -82,10 +82,8 @@ def _edge_bits(
     if radius == 0 or radius > max_length or last == 0 or last > max_length:
         return 1e6
     last_turn = angle_bin(qx, qy, px, py)
-    return (
-        length_cost[contexts[last], radius]
-        + turn_cost[turn_context(last_turn, radius), angle_bin(px, py, x, y)]
-    )
+    turn = turn_cost[turn_context(last_turn, radius), angle_bin(px, py, x, y)]
+    return float(length_cost[contexts[last], radius] + turn)
 
 
 @numba.njit(cache=True)

@@ -72,7 +72,7 @@ class Geometry:
         return -(-self.width * SUBPIXELS // step) + 1, -(-self.height * SUBPIXELS // step) + 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ContourObject:
     """One object as both ends hold it. Arrays are never written to."""
 
@@ -95,7 +95,7 @@ class Mode:
     turn: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Polygons:
     """New polygons for an object, on the grid of `level`; rings of int32 [n, 2] grid points."""
 
@@ -114,7 +114,7 @@ class Blob:
     size: tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Splice:
     """New vertices for part of one ring, after `span` edges from vertex `first` on."""
 
@@ -136,6 +136,11 @@ class FramePlan:
 
     modes: dict[int, Mode]
     edits: tuple[Edit, ...]
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the frame shows the reference as it was."""
+        return not self.edits and all(mode.kind == STILL for mode in self.modes.values())
 
 
 def length_context(last_length: int) -> int:
@@ -402,8 +407,7 @@ def code_frame(
     """Code a whole frame; `plan` is None when reading. Returns its objects, in order of ids."""
     objects: dict[int, ContourObject] = {}
     if reference:
-        same = plan is not None and not plan.edits
-        same = same and all(plan.modes[held.id].kind == STILL for held in reference)
+        same = plan is not None and plan.changes_nothing
         if coder.adaptive("unchanged", 0, 2, int(same)):
             return tuple(replace(held, motion=(0, 0)) for held in reference)
     last_kind = STILL

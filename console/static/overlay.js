@@ -70,20 +70,24 @@ export async function readSketch({ width_px: width, height_px: height, bits_defl
   const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
   const bits = new Uint8Array(await new Response(stream).arrayBuffer());
   const rowBytes = Math.ceil(width / 8);
-  const isStroke = (x, y) => (bits[y * rowBytes + (x >> 3)] >> (7 - (x & 7))) & 1;
-  return {
-    bright: strokes(width, height, isStroke, MODALITIES.sketch.color),
-    dark: strokes(width, height, isStroke, "#040608"),
-  };
+  const mask = new ImageData(width, height);
+  for (let y = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1) {
+      const bit = (bits[y * rowBytes + (x >> 3)] >> (7 - (x & 7))) & 1;
+      mask.data[4 * (y * width + x) + 3] = 255 * bit;
+    }
+  }
+  return { bright: tinted(mask, MODALITIES.sketch.color), dark: tinted(mask, "#040608") };
 }
 
-function strokes(width, height, isStroke, color) {
-  const canvas = new OffscreenCanvas(width, height);
+// A canvas of one colour where the mask is opaque.
+function tinted(mask, color) {
+  const canvas = new OffscreenCanvas(mask.width, mask.height);
   const context = canvas.getContext("2d");
+  context.putImageData(mask, 0, 0);
+  context.globalCompositeOperation = "source-in";
   context.fillStyle = color;
-  for (let y = 0; y < height; y += 1) {
-    for (let x = 0; x < width; x += 1) if (isStroke(x, y)) context.fillRect(x, y, 1, 1);
-  }
+  context.fillRect(0, 0, mask.width, mask.height);
   return canvas;
 }
 

@@ -35,9 +35,9 @@ def page_options(settings: ConsoleSettings) -> JsonDict:
         ],
         "mcs": ["default", "auto", *(rung.id for rung in LADDER)],
         "generators": [AUTO, *GENERATORS],
-        "segmenters": ["bundled", *_hub_names(HubUse.SEGMENTER)],
-        "sketchers": ["bundled"],
-        # "" is the one that is installed, if any.
+        # "" is the bundled one; of captioners the one that is installed, if any.
+        "segmenters": ["", *_hub_names(HubUse.SEGMENTER)],
+        "sketchers": ["", "pidinet"],
         "captioners": ["", "none", *_hub_names(HubUse.CAPTIONER)],
         "channels": ["awgn", "rayleigh", "burst"],
         "snr_db": {"min": SLIDER_DB_MIN, "max": SLIDER_DB_MAX, "step": 0.5},

@@ -117,18 +117,16 @@ class SessionRequest(BaseModel):
         description="Text that goes with the clip; empty takes the clip's own.",
     )
     segmenter: str = Field(
-        default="bundled",
-        min_length=1,
+        default="",
         max_length=80,
         title="Segmenter",
-        description="What finds objects: bundled, or a name of 'semcast models'.",
+        description="What finds objects: a name of 'semcast models'; empty takes the bundled one.",
     )
     sketcher: str = Field(
-        default="bundled",
-        min_length=1,
+        default="",
         max_length=80,
         title="Sketcher",
-        description="What finds strokes: bundled, or a name of 'semcast models'.",
+        description="What finds strokes: a name; empty takes the bundled one.",
     )
     captioner: str = Field(
         default="",

@@ -156,7 +156,8 @@ export class Controls {
     control.title = property.description;
     control.dataset.testid = name;
     if (choices) {
-      fill(control, choices.map((choice) => [choice, choice || "installed"]));
+      const own = name === "captioner" ? "as installed" : "bundled";
+      fill(control, choices.map((choice) => [choice, choice || own]));
     } else if (property.type === "boolean") {
       control.type = "checkbox";
     } else if (property.type === "string") {

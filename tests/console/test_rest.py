@@ -60,7 +60,7 @@ async def test_options_hold_what_the_page_draws(bench: Bench) -> None:
     assert schemes["lowres"]["default_cbr"] == pytest.approx(0.004)
     assert options["snr_db"] == {"min": -5.0, "max": 20.0, "step": 0.5}
     assert {"default", "auto", "qpsk-3/4"} <= set(options["mcs"])
-    assert options["segmenters"][0] == "bundled" and "segformer-b0" in options["segmenters"]
+    assert options["segmenters"][0] == "" and "segformer-b0" in options["segmenters"]
     assert options["captioners"][:2] == ["", "none"]
     assert options["max_upload_bytes"] == 1_000_000
     properties = options["session_schema"]["properties"]

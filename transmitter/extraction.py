@@ -12,7 +12,7 @@ from collections import deque
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,19 +27,10 @@ from transmitter.extractors.motion import MotionMeter
 
 if TYPE_CHECKING:
     from transmitter.extractors.segmenter import Segmenter
+    from transmitter.extractors.sketcher import SketchExtractor
 
 _CAPTION_FRAMES = 16
 """Of the newest frames, which a captioner is shown."""
-
-
-class Sketcher(Protocol):
-    """Finds strokes; see `transmitter.extractors.sketcher`."""
-
-    def reset(self) -> None:
-        """What comes next has nothing to do with what was seen."""
-
-    def sketch(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """[H, W, 3] to strokes [H, W], 0 or 1."""
 
 
 NO_CAPTIONER = "none"
@@ -66,7 +57,7 @@ class Extraction:
         self._caption = caption
         self._segment_frames = setup.segment_frames
         self._segmenter: Segmenter | None = None
-        self._sketcher: Sketcher | None = None
+        self._sketcher: SketchExtractor | None = None
         self._motion: MotionMeter | None = None
         self._captions: CaptionWorker | None = None
         if Modality.CONTOURS in scheme.modalities:
@@ -194,7 +185,7 @@ def _make_segmenter(name: str) -> Segmenter:
     return open_segmenter(name)
 
 
-def _make_sketcher(name: str) -> Sketcher:
+def _make_sketcher(name: str) -> SketchExtractor:
     from transmitter.extractors.sketcher import open_sketcher
 
     return open_sketcher(name)

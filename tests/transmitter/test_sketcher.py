@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from semcast.errors import InputError, NotFoundError, UnavailableError
 from semcast.weights import write_weights
 from transmitter.extractors.sketch_network import STRIDE, WIDTHS, SketchNetwork
-from transmitter.extractors.sketcher import LineDrawer, Sketcher, make_sketcher
+from transmitter.extractors.sketcher import LineDrawer, Sketcher, open_sketcher
 from transmitter.extractors.thinning import ridges
 
 Frame = NDArray[np.uint8]
@@ -190,9 +190,9 @@ def test_a_weak_stretch_of_a_strong_line_is_drawn_and_a_weak_line_is_not() -> No
 
 
 def test_sketchers_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(make_sketcher("tiny"), Sketcher)
+    assert isinstance(open_sketcher("bundled"), Sketcher)
     with pytest.raises(NotFoundError, match="No sketcher 'pencil': choose one of tiny, pidinet"):
-        make_sketcher("pencil")
+        open_sketcher("pencil")
     monkeypatch.setitem(__import__("sys").modules, "controlnet_aux", None)
     with pytest.raises(UnavailableError, match="pip install controlnet-aux"):
-        make_sketcher("pidinet")
+        open_sketcher("pidinet")

@@ -21,8 +21,8 @@ from semcast.weights import find_weights, read_weights
 from transmitter.extractors.sketch_network import STRIDE, SketchNetwork
 from transmitter.extractors.thinning import ridges
 
-SKETCHERS = ("tiny", "pidinet")
-"""Names of `make_sketcher`."""
+SKETCHERS = ("bundled", "pidinet")
+"""Names of `open_sketcher`."""
 
 WEIGHTS = "sketcher"
 
@@ -115,12 +115,12 @@ class Sketcher:
         return self._lines.draw(rgb, self.probability(rgb))
 
 
-def make_sketcher(name: str = "tiny", density: float = DEFAULT_DENSITY) -> SketchExtractor:
-    """A sketcher by name: `tiny` is bundled, `pidinet` is fetched by its user.
+def open_sketcher(name: str = "bundled", density: float = DEFAULT_DENSITY) -> SketchExtractor:
+    """A sketcher by name: `bundled` ships, `pidinet` is fetched by its user.
 
     Raises NotFoundError for another name, UnavailableError for one whose network is not here.
     """
-    if name == "tiny":
+    if name == "bundled":
         return Sketcher(density)
     if name == "pidinet":
         from transmitter.extractors.pidinet import PidinetSketcher

@@ -44,7 +44,10 @@ _REMEMBERED = 1.0
 _NO_RIDGE = -20.0
 
 _SHORTEST = 0.045
-"""Of a picture's side: the shortest stroke."""
+"""Of a picture's side: the shortest stroke; one shorter than twice that has to be sure."""
+
+_SURE = 1.0
+"""Above the threshold."""
 
 _STILL_LEVELS = 5.0
 """Where a frame differs by less, its probabilities are averaged with those before."""
@@ -162,7 +165,7 @@ class LineDrawer:
             strength[self._near_lines] += _REMEMBERED
         threshold = self._threshold_for(strength)
         lines = _followed(strength, threshold, threshold - _FOLLOWED)
-        lines = _without_short_strokes(lines, round(_SHORTEST * min(lines.shape)))
+        lines = _without_short_strokes(lines, strength > threshold + _SURE)
         reach = 2 * max(1, round(min(lines.shape) / 256)) + 1
         self._near_lines = cv2.dilate(lines, np.ones((reach, reach), np.uint8)) > 0
         return lines
@@ -205,8 +208,12 @@ def _followed(strength: Floats, high: float, low: float) -> Bitmap:
     return np.asarray(keep[labels], np.uint8)
 
 
-def _without_short_strokes(lines: Bitmap, shortest: int) -> Bitmap:
+def _without_short_strokes(lines: Bitmap, sure: NDArray[np.bool_]) -> Bitmap:
+    """Texture is short strokes: they go, unless they are sure, and the shortest all the same."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(lines, connectivity=8)
-    keep = (stats[:, cv2.CC_STAT_AREA] >= shortest).astype(np.uint8)
-    keep[0] = 0
+    length = stats[:, cv2.CC_STAT_AREA]
+    shortest = round(_SHORTEST * min(lines.shape))
+    keep = length >= 2 * shortest
+    keep[labels[sure]] |= length[labels[sure]] >= shortest
+    keep[0] = False
     return np.asarray(keep[labels], np.uint8)

@@ -38,8 +38,8 @@ class ContourSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    width: int = Field(ge=32, le=2048, description="Width of the label maps, pixels.")
-    height: int = Field(ge=32, le=2048, description="Height of the label maps, pixels.")
+    width: int = Field(ge=16, le=4096, description="Width of the label maps, pixels.")
+    height: int = Field(ge=16, le=4096, description="Height of the label maps, pixels.")
     num_symbols: int = Field(
         default=65,
         ge=9,

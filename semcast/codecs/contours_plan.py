@@ -52,6 +52,7 @@ _HEADER_BITS = 9.0
 """Rough bits of an edit besides its rings."""
 _MOTION_BITS = 6.0
 """Bits of a motion under which none is looked for."""
+_MAX_TRIES = 4
 _SPLICE_ROUNDS = 2
 _MAX_REPAIRED = 2
 """Objects that splices are looked for after each round of buying."""
@@ -112,7 +113,7 @@ class _Window:
         return self.area_px - shape_score(points, held.offsets, self.sums)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Offer:
     """One way to send an object."""
 
@@ -269,8 +270,9 @@ def _blob(
     rows, columns = np.nonzero(window.mask & ~window.hidden)
     if len(rows) == 0:
         return None
-    x0, x1 = int(columns.min()) + window.x, int(columns.max()) + window.x + 1
-    y0, y1 = int(rows.min()) + window.y, int(rows.max()) + window.y + 1
+    # The middle nine tenths: arms and tails stay outside.
+    x0, x1 = (np.quantile(columns, (0.05, 0.95)) + window.x + (0, 1)).astype(int).tolist()
+    y0, y1 = (np.quantile(rows, (0.05, 0.95)) + window.y + (0, 1)).astype(int).tolist()
     extent = max(x1 - x0, y1 - y0) * SUBPIXELS
     levels = [k for k in range(len(LEVEL_STEPS)) if geometry.grid_step(k) * 12 >= extent]
     level = levels[0] if levels else len(LEVEL_STEPS) - 1
@@ -291,7 +293,8 @@ def _blob(
         return _Offer(object_id, bits, window.wrong_px(made), None, made, edits)
 
     best = trial(box)
-    for _ in range(2):
+    for _ in range(4):
+        before = best
         for side in range(4):
             for change in (-1, 1):
                 changed = list(box)
@@ -299,6 +302,8 @@ def _blob(
                 offer = trial(changed)
                 if offer is not None and (best is None or offer.wrong_px < best.wrong_px):
                     best, box = offer, changed
+        if best is before:
+            break
     return best
 
 
@@ -392,7 +397,6 @@ def plan_frame(
     bought = _buy(offers, windows, now, budget_bits - held_bits, choices)
     for _ in range(_SPLICE_ROUNDS):
         current = now | {offer.id: offer for offer in bought}
-        spent = sum(offer.bits for offer in current.values())
         worst = sorted(current, key=lambda k: -current[k].wrong_px / windows[k].root)
         more: list[_Offer] = []
         for object_id in worst[:_MAX_REPAIRED]:
@@ -400,19 +404,54 @@ def plan_frame(
             if offer.wrong_px / windows[object_id].root < choices.min_gain * 2 * _HEADER_BITS:
                 break
             more += _repairs(offer, windows[object_id], geometry, choices)
+        spent = sum(offer.bits for offer in current.values())
         added = _buy(more, windows, current, budget_bits - held_bits - spent, choices)
+        offers += more
         if not added:
             break
         bought += added
-    # What was bought at estimated prices must fit at exact ones: give back from the end.
     deaths = [object_id for _, object_id in sorted(gone, reverse=True)]
+    return _settled(reference, offers, bought, deaths, windows, now, budget_bits, geometry, choices)
+
+
+def _settled(
+    reference: tuple[ContourObject, ...],
+    offers: list[_Offer],
+    bought: list[_Offer],
+    deaths: list[int],
+    windows: dict[int, _Window],
+    now: dict[int, _Offer],
+    budget_bits: float,
+    geometry: Geometry,
+    choices: EncoderChoices,
+) -> tuple[FramePlan, float]:
+    """A plan that fits at exact prices.
+
+    What was bought at estimated ones is given back from the end, for good, until it fits; what is
+    then left is spent once more, a few times over.
+    """
+    fitting: tuple[FramePlan, float] | None = None
+    tries = 0
     while True:
         plan = _frame_plan(reference, deaths, bought)
         bits = _cost_bits(geometry, reference, plan)
         if bits <= budget_bits:
-            return plan, bits
-        if bought:
-            bought.pop()
+            fitting = plan, bits
+            tries += 1
+            added = _buy(
+                offers,
+                windows,
+                now | {offer.id: offer for offer in bought},
+                budget_bits - bits,
+                choices,
+            )
+            if not added or tries == _MAX_TRIES:
+                return fitting
+            bought += added
+        elif fitting is not None and tries == _MAX_TRIES - 1:
+            return fitting
+        elif bought:
+            offers.remove(bought.pop())
         else:
             deaths.pop()
 

@@ -1,15 +1,19 @@
 """Splices worth their bits: a new path where a held ring fits badly (encoder only)."""
 
+from itertools import product
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from semcast.codecs.contours_directions import angle_bin, turn_context
 from semcast.codecs.contours_polygon import SUBPIXELS, edge_score
 from semcast.codecs.contours_shape import COSTS, LENGTH_CONTEXT, cheapest_path
 from semcast.codecs.contours_syntax import MAX_SPLICED, ContourObject, Geometry, Splice
 
-_HEADER_BITS = 12.0
+_HEADER_BITS = 10.0
 """Rough bits of a splice besides its path."""
+_WORST_EDGES = 2
 _AROUND = ((0, 0), (0, 1), (1, 0), (1, 1), (2, 2))
 """Edges before and after the worst one that a splice replaces too."""
 
@@ -39,10 +43,9 @@ def splices(
     # Where each vertex is on the border.
     nearest = _nearest(ring, border)
     loss = _edge_loss(ring, border, nearest, sums)
-    worst = int(np.argmax(loss))
     found: list[tuple[float, Splice, float]] = []
-    for lead, tail in _AROUND:
-        first, span = (worst - lead) % n, lead + 1 + tail
+    for worst, (lead, tail) in product(np.argsort(-loss)[:_WORST_EDGES], _AROUND):
+        first, span = int(worst - lead) % n, lead + 1 + tail
         if span < n:
             last = (first + span) % n
             begin, end = int(nearest[first]), int(nearest[last])
@@ -77,7 +80,7 @@ def splices(
             if n - span + len(chosen) < 3 or (span == 1 and not len(chosen)):
                 continue
             path = grid[chosen].astype(np.int32)
-            bits = _HEADER_BITS + float(np.log2(n)) + 6.5 * len(chosen)
+            bits = _HEADER_BITS + float(np.log2(n)) + _path_bits(path, chord)
             new = np.concatenate([ring[first : first + 1], places[chosen], ring[last : last + 1]])
             old = ring[(first + np.arange(span + 1)) % n]
             gain = _path_score(new.astype(np.int32), sums) - _path_score(old, sums)
@@ -85,6 +88,22 @@ def splices(
                 found.append((gain / bits, Splice(held.id, level, 0, first, span, path), bits))
     found.sort(key=lambda entry: -entry[0])
     return [(splice, bits) for _, splice, bits in found[:2]]
+
+
+def _path_bits(path: NDArray[np.int32], before: NDArray[np.int32]) -> float:
+    """Bits of the vertices of a path that starts at (0, 0) after the edge `before`."""
+    ring = np.concatenate([-before[None], np.zeros((1, 2), dtype=np.int32), path])
+    total = 0.0
+    for end in range(2, len(ring)):
+        x, y = ring[end] - ring[end - 1]
+        px, py = ring[end - 1] - ring[end - 2]
+        qx, qy = ring[end - 2] - ring[end - 3] if end > 2 else (0, 0)
+        last_turn = angle_bin(qx, qy, px, py) if end > 2 else -1
+        last = max(abs(px), abs(py)) if end > 2 else 0
+        radius = max(abs(x), abs(y))
+        total += COSTS.length[LENGTH_CONTEXT[last], radius] - 0.3
+        total += COSTS.turn[turn_context(last_turn, radius), angle_bin(px, py, x, y)]
+    return float(total)
 
 
 @numba.njit(cache=True)

@@ -181,8 +181,9 @@ def _code_path(
         x, y = vertices[-1]
         if count is None and done >= 2:
             distance = max(abs(x - start[0]), abs(y - start[1]))
-            ends = int(path is not None and done == len(path))
-            if coder.adaptive("close", close_context(distance), 2, ends):
+            # 0 closes: the zeros behind a payload end a ring instead of growing one.
+            goes_on = int(path is not None and done < len(path))
+            if not coder.adaptive("close", close_context(distance), 2, goes_on):
                 return
         dx = dy = index = 0
         if path is not None:
@@ -420,7 +421,7 @@ def code_frame(
             objects[held.id] = move(held, mode, geometry)
     for done in range(MAX_EDITS):
         more = plan is not None and done < len(plan.edits)
-        if not coder.adaptive("edit", 0 if reference else 2, 2, int(more)):
+        if not coder.adaptive("edit", 0 if reference else 1, 2, int(more)):
             break
         made = code_edit(coder, geometry, objects, plan.edits[done] if plan else None)
         objects[made.id] = made

@@ -116,6 +116,8 @@ class PolarCode:
         first = self.mother_bits - n if punctured else 0
         selected = sub_blocks[(first + np.arange(n)) % self.mother_bits]
         self._sent_places = selected[_triangular_interleaver(n)]
+        self._is_sent = np.zeros(self.mother_bits, dtype=bool)
+        self._is_sent[self._sent_places] = True
         self._unsent_llr = 0.0 if punctured else -LLR_LIMIT
         is_info = np.zeros(self.mother_bits, dtype=bool)
         is_info[self._info_places] = True
@@ -147,24 +149,35 @@ class PolarCode:
         Raises:
             InputError: wrong number of values, or an unknown CRC.
         """
-        if llr.shape != (self.n,):
-            raise InputError(f"This polar code takes {self.n} LLRs, not an array of {llr.shape}.")
         crc_bits = crc.length_bits(crc_kind)
-        clean = np.nan_to_num(llr.astype(np.float64), nan=0.0, posinf=LLR_LIMIT, neginf=-LLR_LIMIT)
-        np.clip(clean, -LLR_LIMIT, LLR_LIMIT, out=clean)
-        mother = np.zeros(self.mother_bits)
-        np.add.at(mother, self._sent_places, clean)
-        channel = mother.astype(np.float32)
-        if self.n < self.mother_bits:
-            unsent = np.ones(self.mother_bits, dtype=bool)
-            unsent[self._sent_places] = False
-            channel[unsent] = self._unsent_llr
-        words, codewords = _decode_list(channel, self._schedule, self._info_places, list_size)
+        mother, words, codewords = self._search(llr, list_size)
         for word, codeword in zip(words, codewords, strict=True):
             payload = crc.strip_inverted(word, crc_kind)
             if payload is not None and word.size > crc_bits:
                 return DecodedPolar(payload, _density_bits(mother, codeword))
         return DecodedPolar(None, -math.inf)
+
+    def decode_list(
+        self, llr: NDArray[np.floating], list_size: int = LIST_SIZE
+    ) -> list[tuple[NDArray[np.uint8], float]]:
+        """Every path that is left, the likeliest first: (word [k], its information density)."""
+        mother, words, codewords = self._search(llr, list_size)
+        densities = [_density_bits(mother, codeword) for codeword in codewords]
+        return list(zip(words, densities, strict=True))
+
+    def _search(
+        self, llr: NDArray[np.floating], list_size: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.uint8], NDArray[np.uint8]]:
+        """LLRs of the mother code [N] and the list: words [P, k], codewords [P, N]."""
+        if llr.shape != (self.n,):
+            raise InputError(f"This polar code takes {self.n} LLRs, not an array of {llr.shape}.")
+        clean = np.nan_to_num(llr.astype(np.float64), nan=0.0, posinf=LLR_LIMIT, neginf=-LLR_LIMIT)
+        np.clip(clean, -LLR_LIMIT, LLR_LIMIT, out=clean)
+        mother = np.zeros(self.mother_bits)
+        np.add.at(mother, self._sent_places, clean)
+        channel = np.where(self._is_sent, mother, self._unsent_llr).astype(np.float32)
+        words, codewords = _decode_list(channel, self._schedule, self._info_places, list_size)
+        return mother, words, codewords
 
 
 @lru_cache(maxsize=512)

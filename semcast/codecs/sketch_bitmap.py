@@ -82,7 +82,7 @@ def shrink_sketch(sketch: NDArray[np.uint8], geometry: SketchGeometry) -> NDArra
         height, width = sketch.shape
     rows, columns = np.nonzero(sketch)
     small[rows * geometry.height // height, columns * geometry.width // width] = 1
-    _thin(small)
+    thin(small)
     return without_specks(small, _SPECK)
 
 
@@ -97,7 +97,7 @@ def enlarge_sketch(bitmap: NDArray[np.uint8], width: int, height: int) -> NDArra
         interpolation=cv2.INTER_CUBIC,
     )
     lines = (soft > _DRAWN).astype(np.uint8)
-    _thin(lines)
+    thin(lines)
     return lines
 
 
@@ -114,8 +114,9 @@ def without_specks(bitmap: NDArray[np.uint8], smallest: int) -> NDArray[np.uint8
 
 
 @numba.njit(cache=True)
-def _thin(bitmap):  # type: ignore[no-untyped-def]
-    """Zhang and Suen's thinning (1984), in place, then corners of stairs, till nothing changes."""
+def thin(bitmap):  # type: ignore[no-untyped-def]
+    """Zhang and Suen's thinning (1984) of uint8 [h, w] of 0 and 1, in place; then stairs lose their
+    corners."""
     height, width = bitmap.shape
     marked = np.empty((height * width, 2), dtype=np.int32)
     ring = np.empty(8, dtype=np.uint8)

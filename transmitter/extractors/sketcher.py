@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from semcast.codecs.sketch_bitmap import thin
 from semcast.errors import InputError, NotFoundError
 from semcast.networks.pixels import to_unit
 from semcast.weights import find_weights, read_weights
@@ -31,6 +32,10 @@ DEFAULT_DENSITY = 0.025
 
 _WORK_PIXELS = 256 * 256
 """Larger frames are looked at in this size: what it does not show, no sketch of ours sends."""
+
+_LEAST_CONTRAST = 8.0
+"""Levels between the brightest and the darkest of 5x5 pixels: where there are fewer, the network
+has seen nothing to judge by, and its probability counts for less."""
 
 _FAINTEST = -0.5
 """Logit (strength, below) under which nothing is a line, however empty the sketch."""
@@ -104,6 +109,7 @@ class Sketcher:
         with torch.inference_mode():
             logits = self._network(to_unit(torch.from_numpy(padded)[None]))
             found = logits[0, 0].sigmoid().numpy()[: rgb.shape[0], : rgb.shape[1]]
+        found = found * np.minimum(1, _contrast(rgb) / _LEAST_CONTRAST)
         if scale < 1:
             found = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(found, np.float32)
@@ -165,6 +171,7 @@ class LineDrawer:
             strength[self._near_lines] += _REMEMBERED
         threshold = self._threshold_for(strength)
         lines = _followed(strength, threshold, threshold - _FOLLOWED)
+        thin(lines)
         lines = _without_short_strokes(lines, strength > threshold + _SURE)
         reach = 2 * max(1, round(min(lines.shape) / 256)) + 1
         self._near_lines = cv2.dilate(lines, np.ones((reach, reach), np.uint8)) > 0
@@ -197,6 +204,13 @@ class LineDrawer:
             threshold += _THRESHOLD_MEMORY * (self._threshold - threshold)
         self._threshold = threshold
         return threshold
+
+
+def _contrast(rgb: NDArray[np.uint8]) -> Floats:
+    """Levels between brightest and darkest around each pixel, of the colour with most, [H, W]."""
+    around = np.ones((5, 5), np.uint8)
+    levels = cv2.subtract(cv2.dilate(rgb, around), cv2.erode(rgb, around))
+    return np.asarray(levels.max(2), np.float32)
 
 
 def _followed(strength: Floats, high: float, low: float) -> Bitmap:

@@ -1,6 +1,6 @@
 """Every decoder against random payloads and single-bit corruptions of real ones.
 
-    python -m benchmarks.fuzz_decoders [--count 100000] [--only lowres,text] [--seed 1]
+    python -m benchmarks.fuzz_decoders [--count 100000] [--only lowres,text] [--seed 1] [--bounds]
 
 Decoders and their payloads are in fuzz_targets.py. Each is fuzzed in a process of its own, one
 thread. Every payload is decoded as the receiver would, from the state of a real frame or from none,
@@ -12,6 +12,9 @@ and a real frame is then predicted from whatever came of it. A finding is
 * an allocation that takes the process more than 64 MB above its size after warm-up: the kernel
   refuses it (RLIMIT_AS), which shows as MemoryError or as the end of the process;
 * a hang: no progress for a minute ends the process with the place it hung at.
+
+With --bounds, what numba compiles checks every index: reading beside an array, which else would
+pass unseen, is an IndexError. It is compiled anew for that, and kept as an entry of its own.
 
 Per decoder: calls, refusals, slowest call, growth of the peak resident size, seconds, findings with
 their payloads in hex. Results are added to benchmarks/results/fuzz_decoders.json, one entry a
@@ -47,6 +50,11 @@ CALLS_A_ROUND = 500
 RESULTS = Path("benchmarks/results/fuzz_decoders.json")
 
 Mutation = Callable[[Case, np.random.Generator], Bits]
+CHECK_BOUNDS = {
+    "NUMBA_BOUNDSCHECK": "1",
+    # What is compiled without checks must not be taken from the cache, nor the other way round.
+    "NUMBA_CACHE_DIR": str(Path(tempfile.gettempdir()) / "semcast-numba-with-bounds"),
+}
 MUTATIONS: dict[str, Mutation] = {
     "random": random_payload,
     "one_bit_flipped": with_one_bit_flipped,
@@ -145,15 +153,15 @@ def fuzz(name: str, count: int, seed: int) -> dict[str, Any]:
     }
 
 
-def _in_own_process(name: str, count: int, seed: int) -> dict[str, Any]:
+def _in_own_process(name: str, count: int, seed: int, bounds: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "result.json"
         command = [sys.executable, "-m", "benchmarks.fuzz_decoders", "--child", name]
         command += ["--count", str(count), "--seed", str(seed), "--out", str(out)]
-        alone = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-        done = subprocess.run(
-            command, env={**os.environ, **alone}, capture_output=True, text=True, check=False
-        )
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+        if bounds:
+            environment |= CHECK_BOUNDS
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return dict(json.loads(out.read_text()))
     what = f"the process ended with status {done.returncode}: {done.stderr[-1500:]}"
@@ -165,6 +173,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100_000, help="payloads of each kind")
     parser.add_argument("--only", default=",".join(TARGETS))
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bounds", action="store_true", help="check every index")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--child", choices=TARGETS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -177,11 +186,12 @@ def main() -> int:
     report["machine"] = f"{platform.machine()}, Python {platform.python_version()}"
     num_findings = 0
     for name in arguments.only.split(","):
-        result = _in_own_process(name, arguments.count, arguments.seed)
-        report["decoders"][name] = {"seed": arguments.seed, **result}
+        result = _in_own_process(name, arguments.count, arguments.seed, arguments.bounds)
+        entry = f"{name} (bounds checked)" if arguments.bounds else name
+        report["decoders"][entry] = {"seed": arguments.seed, **result}
         arguments.out.write_text(json.dumps(report, indent=1) + "\n")
         num_findings += len(result["findings"])
-        print(name, json.dumps(result), flush=True)
+        print(entry, json.dumps(result), flush=True)
     return 1 if num_findings else 0
 
 

@@ -330,7 +330,7 @@ class LinkSender:
             return DjsccSender(self._setup, num_symbols)
         if modality == Modality.CAPTION:
             return CaptionSender(self._setup, num_symbols)
-        return BundleSender(self._setup, grid.bundled, num_symbols, grid.slowest_rung)
+        return BundleSender(self._setup, grid.bundled, num_symbols)
 
     @property
     def next_sequence(self) -> int:
@@ -426,7 +426,7 @@ class LinkReceiver:
             return DjsccReceiver(self._setup, num_symbols)
         if modality == Modality.CAPTION:
             return CaptionReceiver(self._setup, num_symbols)
-        return BundleReceiver(self._setup, grid.bundled, num_symbols, grid.slowest_rung)
+        return BundleReceiver(self._setup, grid.bundled, num_symbols)
 
     def receive(self, frame: RadioFrame) -> ReceivedFrame:
         """Decodes the next radio frame.

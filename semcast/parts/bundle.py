@@ -41,27 +41,16 @@ _TAIL_BITS = 2
 
 _State = Mapping[Modality, object]
 
-_SLOWEST_RUNG_FACTOR = 2.85
-"""How many times the slowest rung's bits the tiny frame is sized for at most. On the training clips
-a frame of 9 pixels per bit still builds up a picture at that rung, and one of 14 does not (`swans`,
-112 bits: 32x32 reaches 21 dB, 40x40 stays at 15 dB)."""
-
-
 def geometry(
-    setup: SessionSetup, modalities: tuple[Modality, ...], num_symbols: int, slowest: Rung
+    setup: SessionSetup, modalities: tuple[Modality, ...], num_symbols: int
 ) -> lowres.LowresGeometry:
-    """Size of the tiny frame, from set-up numbers alone.
-
-    For one bit a symbol (the rung of about 2 dB), less where the slowest rung could not fill it.
-    """
-    slowest_bits = digital.payload_bits(num_symbols, slowest)
-    bits = min(num_symbols, _SLOWEST_RUNG_FACTOR * slowest_bits)
+    """Size of the tiny frame, from set-up numbers alone: for one bit a symbol (about 2 dB)."""
     left = 1.0
     if Modality.CONTOURS in modalities:
         left -= 0.5 * ContourLayer.share
     if Modality.SKETCH in modalities:
         left -= SketchLayer.share
-    return lowres.geometry_for(setup.width, setup.height, left * bits)
+    return lowres.geometry_for(setup.width, setup.height, left * num_symbols)
 
 
 def least_payload_bits(modalities: frozenset[Modality]) -> int:
@@ -85,9 +74,8 @@ class _Bundle:
         setup: SessionSetup,
         modalities: tuple[Modality, ...],
         num_symbols: int,
-        slowest: Rung,
     ) -> None:
-        """num_symbols: size of the block; slowest: rung; fixed for the session."""
+        """num_symbols: size of the block, fixed for the session."""
         self.modality = air_modality(modalities)
         self._num_symbols = num_symbols
         self._seed = setup.seed
@@ -102,7 +90,7 @@ class _Bundle:
         self._layers = layers
         self._filler: LowresLayer | None = None
         if Modality.LOWRES in modalities:
-            self._filler = LowresLayer(geometry(setup, modalities, num_symbols, slowest))
+            self._filler = LowresLayer(geometry(setup, modalities, num_symbols))
 
     def _reference(self, sequence: int) -> _State:
         """States that frame `sequence` may be predicted from."""
@@ -125,9 +113,8 @@ class BundleSender(_Bundle):
         setup: SessionSetup,
         modalities: tuple[Modality, ...],
         num_symbols: int,
-        slowest: Rung,
     ) -> None:
-        super().__init__(setup, modalities, num_symbols, slowest)
+        super().__init__(setup, modalities, num_symbols)
         self._pending: dict[int, _State] = {}
 
     def encode(

@@ -68,7 +68,7 @@ class ContourSettings(BaseModel):
         max_length = (self.num_symbols - 1) // 2
         step = max(2, 2 * round(longest * SUBPIXELS / 8 / max_length / 2))
         return Geometry(
-            self.width, self.height, step, max(2, longest * SUBPIXELS // 512), max_length
+            self.width, self.height, step, max(2, longest * SUBPIXELS // 256), max_length
         )
 
     @cached_property

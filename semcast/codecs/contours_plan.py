@@ -45,6 +45,7 @@ from semcast.codecs.contours_syntax import (
     move,
     nearest_grid_point,
     octagon,
+    predicted_motion,
     spliced,
 )
 
@@ -53,9 +54,11 @@ _HEADER_BITS = 9.0
 _MOTION_BITS = 6.0
 """Bits of a motion under which none is looked for."""
 _MAX_TRIES = 4
+"""Plans with exact prices before the last is taken."""
 _SPLICE_ROUNDS = 2
+_LEAST_SPLICE_BITS = 18.0
 _MAX_REPAIRED = 2
-"""Objects that splices are looked for after each round of buying."""
+"""Objects a round that splices are looked for."""
 _MAX_FITTED = 4
 """Objects per frame whose polygons are fitted anew; the worst come first."""
 
@@ -178,7 +181,11 @@ def _around(box: _Box, held: ContourObject | None, geometry: Geometry) -> _Box:
 
 
 def _motions(
-    held: ContourObject, window: _Window, geometry: Geometry, min_gain: float
+    held: ContourObject,
+    window: _Window,
+    flow: tuple[int, int] | None,
+    geometry: Geometry,
+    min_gain: float,
 ) -> list[_Offer]:
     """The object held still, moved, and moved and turned, each where it fits best."""
     lagrangian = min_gain * window.root
@@ -191,7 +198,8 @@ def _motions(
         (rows.min() + rows.max() + 1) / 2 + window.y,
     )
     there = np.rint((np.array(mask_middle_px) - middle_px) * SUBPIXELS / geometry.motion_step)
-    starts = np.array([(0, 0), held.motion, there], dtype=np.int64)
+    _, predicted = predicted_motion(held, flow)
+    starts = np.array([(0, 0), predicted, flow or (0, 0), there], dtype=np.int64)
     starts = np.clip(starts, -MAX_MOTION // 2, MAX_MOTION // 2)
     offers = [_Offer(held.id, 0.0, window.wrong_px(held), Mode(STILL), held)]
     if offers[0].wrong_px <= lagrangian * _MOTION_BITS:
@@ -205,13 +213,13 @@ def _motions(
             limits,
             geometry.motion_step,
             starts,
-            held.motion,
+            predicted,
             lagrangian,
             MAX_MOTION // 2,
             change,
         )
         mode = Mode(kind, (int(found[0]), int(found[1])), int(found[2]), int(found[3]))
-        numbers = [mode.motion[0] - held.motion[0], mode.motion[1] - held.motion[1]]
+        numbers = [mode.motion[0] - predicted[0], mode.motion[1] - predicted[1]]
         if kind == TURNED:
             numbers += [mode.scale, mode.turn]
         bits = 1.0 + sum(number_bits(value) for value in numbers)
@@ -372,6 +380,7 @@ def plan_frame(
     now: dict[int, _Offer] = {}
     front = np.zeros_like(labels)
     gone: list[tuple[float, int]] = []
+    flow: tuple[int, int] | None = None
     for held in reversed(painting_order(reference)):
         if held.id not in boxes:
             gone.append((float(abs(_twice_area(held))), held.id))
@@ -379,11 +388,13 @@ def plan_frame(
         x0, y0, x1, y1 = box = _around(boxes[held.id], held, geometry)
         window = _window(labels, front[y0:y1, x0:x1] != 0, box, held.id)
         windows[held.id] = window
-        ways = _motions(held, window, geometry, choices.min_gain)
+        ways = _motions(held, window, flow, geometry, choices.min_gain)
         now[held.id] = ways[0]
         offers += ways[1:]
-        likely = min(ways, key=lambda way: way.wrong_px).made
-        paint(front, likely.points, likely.offsets, held.id)
+        likely = min(ways, key=lambda way: way.wrong_px)
+        if likely.mode is not None and likely.mode.kind != STILL:
+            flow = likely.mode.motion
+        paint(front, likely.made.points, likely.made.offsets, held.id)
     for object_id in boxes:
         if object_id not in now:
             # Smaller objects will be painted in front, be they held or new.
@@ -397,6 +408,9 @@ def plan_frame(
     bought = _buy(offers, windows, now, budget_bits - held_bits, choices)
     for _ in range(_SPLICE_ROUNDS):
         current = now | {offer.id: offer for offer in bought}
+        left_bits = budget_bits - held_bits - sum(offer.bits for offer in current.values())
+        if left_bits < _LEAST_SPLICE_BITS:
+            break
         worst = sorted(current, key=lambda k: -current[k].wrong_px / windows[k].root)
         more: list[_Offer] = []
         for object_id in worst[:_MAX_REPAIRED]:
@@ -404,8 +418,7 @@ def plan_frame(
             if offer.wrong_px / windows[object_id].root < choices.min_gain * 2 * _HEADER_BITS:
                 break
             more += _repairs(offer, windows[object_id], geometry, choices)
-        spent = sum(offer.bits for offer in current.values())
-        added = _buy(more, windows, current, budget_bits - held_bits - spent, choices)
+        added = _buy(more, windows, current, left_bits, choices)
         offers += more
         if not added:
             break
@@ -480,20 +493,20 @@ def _fitted(
         wrong[way.id] = min(wrong[way.id], way.wrong_px)
     offers: list[_Offer] = []
     worst = sorted(windows, key=lambda k: -wrong[k] / windows[k].root)
-    for object_id in worst[:_MAX_FITTED]:
+    for rank, object_id in enumerate(worst[:_MAX_FITTED]):
         window = windows[object_id]
         if wrong[object_id] / window.root < choices.min_gain * 2 * _HEADER_BITS:
             break
-        if object_id not in now and window.area_px < choices.min_area_px:
-            continue
-        held = now[object_id].made if object_id in now else None
-        offers += _polygons(object_id, held, window, geometry, choices, budget_bits)
-        if held is None:
-            blob = _blob(object_id, window, geometry, choices)
-            offers += [] if blob is None else [blob]
-        else:
-            ways = [way for way in motions if way.id == object_id]
-            base = min([now[object_id], *ways], key=lambda way: way.wrong_px)
+        if object_id not in now:
+            if window.area_px >= choices.min_area_px:
+                offers += _polygons(object_id, None, window, geometry, choices, budget_bits)
+                blob = _blob(object_id, window, geometry, choices)
+                offers += [] if blob is None else [blob]
+        elif rank < _MAX_REPAIRED:
+            held = now[object_id]
+            offers += _polygons(object_id, held.made, window, geometry, choices, budget_bits)
+            ways = [held, *(way for way in motions if way.id == object_id)]
+            base = min(ways, key=lambda way: way.wrong_px)
             offers += _repairs(base, window, geometry, choices)
     return offers
 

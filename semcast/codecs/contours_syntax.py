@@ -4,7 +4,8 @@
                 mode(object) for every object of the reference, in order of ids
                 { another-edit edit } no-other-edit
     mode     := still | moved motion | turned motion scale turn | gone
-    motion   := dx dy, less the motion the object had in the reference
+    motion   := dx dy, less the motion the object had in the reference; if it had none, less that
+                of the last moved object in this frame
     edit     := new-or-old id kind level (polygons | blob | splice)
     polygons := rings(1..4) ring{rings}
     ring     := start { length direction close? } ; closed when `close` says so
@@ -366,16 +367,31 @@ def nearest_grid_point(held: ContourObject, geometry: Geometry, step: int) -> tu
     return (int(x) + step // 2) // step, (int(y) + step // 2) // step
 
 
-def _code_mode(coder: SymbolCoder, held: ContourObject, last_kind: int, mode: Mode | None) -> Mode:
+def predicted_motion(
+    held: ContourObject, flow: tuple[int, int] | None
+) -> tuple[int, tuple[int, int]]:
+    """Context and prediction of a motion: the object's last, else the last coded in the frame."""
+    if held.motion != (0, 0):
+        return 1, held.motion
+    return (0, (0, 0)) if flow is None else (2, flow)
+
+
+def _code_mode(
+    coder: SymbolCoder,
+    held: ContourObject,
+    last_kind: int,
+    flow: tuple[int, int] | None,
+    mode: Mode | None,
+) -> Mode:
     kind = coder.adaptive("mode", last_kind, 4, mode.kind if mode else 0)
     if kind in (STILL, GONE):
         return Mode(kind)
-    context = 0 if held.motion == (0, 0) else 1
+    context, predicted = predicted_motion(held, flow)
     motion = []
     for axis in range(2):
         wanted = mode.motion[axis] if mode else 0
-        coded = code_number(coder, "motion", context, wanted - held.motion[axis])
-        motion.append(min(max(held.motion[axis] + coded, -MAX_MOTION), MAX_MOTION))
+        coded = code_number(coder, "motion", context, wanted - predicted[axis])
+        motion.append(min(max(predicted[axis] + coded, -MAX_MOTION), MAX_MOTION))
     scale = turn = 0
     if kind == TURNED:
         scale = code_number(coder, "shape", 0, mode.scale if mode else 0)
@@ -412,9 +428,12 @@ def code_frame(
         if coder.adaptive("unchanged", 0, 2, int(same)):
             return tuple(replace(held, motion=(0, 0)) for held in reference)
     last_kind = STILL
+    flow: tuple[int, int] | None = None
     for held in reference:
-        mode = _code_mode(coder, held, last_kind, plan.modes[held.id] if plan else None)
+        mode = _code_mode(coder, held, last_kind, flow, plan.modes[held.id] if plan else None)
         last_kind = mode.kind
+        if mode.kind in (MOVED, TURNED):
+            flow = mode.motion
         if mode.kind == STILL:
             objects[held.id] = replace(held, motion=(0, 0))
         elif mode.kind != GONE:

@@ -1,10 +1,10 @@
-"""The low-res frame codec: tiny colour frames at 100-1500 bits each, every frame the same budget.
+"""The low-res frame codec: tiny colour frames at 24-1500 bits each, every frame the same budget.
 
 A frame is predicted from one earlier reconstructed frame (the last one that the receiver has
-acknowledged, or none), the rest is transformed by a DCT (blocks of 8, of 16, or the whole frame),
-quantised with rate-distortion optimisation and range-coded under fixed context models. Nothing
-else is remembered, so a lost frame costs itself only. Decoding is integer arithmetic throughout:
-encoder and decoder hold the same state to the last bit on every machine.
+acknowledged, or none), the rest is transformed by a DCT (blocks of 8, of 16 or 12, or the whole
+frame), quantised with rate-distortion optimisation and range-coded under fixed context models.
+Nothing else is remembered, so a lost frame costs itself only. Decoding is integer arithmetic
+throughout: encoder and decoder hold the same state to the last bit on every machine.
 
 The payload's layout is in `lowres_frame`, the coefficients' in `lowres_coefficients`, the encoder's
 decisions in `lowres_search`.
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 MIN_BUDGET_BITS = 24
-"""Smallest payload `encode` takes: an intra frame's header and empty planes always fit."""
+"""Smallest payload `encode` takes: a plain colour always fits."""
 
 
 _PIXELS_PER_BIT = 9.0
@@ -111,7 +111,7 @@ def encode(
             payload = np.zeros(budget_bits, dtype=np.uint8)
             payload[: len(bits)] = bits
             return payload, reconstruct(plan, reference, geometry)
-    raise AssertionError("the shortest frame does not fit")
+    raise AssertionError("the shortest frame exceeds MIN_BUDGET_BITS: a fault in the tables")
 
 
 def decode(

@@ -15,7 +15,8 @@ flow; `kept_truth` is the same of the true masks. `still_changes` is the share o
 that change from frame to frame while one picture stands still under noise of 2 grey levels.
 `switches` counts frames where the label that fits the object best is another than before.
 
-Times are of one core, per stage, after a warm-up of 10 frames. Writes
+Times are of one core, per stage, after a warm-up of 10 frames: processor time of the one thread
+that computes, which other work on the machine disturbs little. Writes
 `benchmarks/results/segmenter-NAME.json`.
 """
 
@@ -36,8 +37,13 @@ from numpy.typing import NDArray
 from semcast.weights import find_weights, read_weights
 from training.data import Shot, centre_square, open_library
 from training.sheets import contact_sheet
-from transmitter.extractors.object_motion import backward_flow, segmenter_planes, warp
-from transmitter.extractors.segmenter import BundledSegmenter, masks_of
+from transmitter.extractors.object_motion import (
+    backward_flow,
+    motion_between,
+    segmenter_planes,
+    warp,
+)
+from transmitter.extractors.segmenter import BundledSegmenter, masks_of, mix
 from transmitter.extractors.segmenter_network import WEIGHTS, build_network
 from transmitter.extractors.tracking import MAIN_LABEL, MAX_OBJECTS, Tracker
 from transmitter.extractors.working_size import working_size
@@ -140,26 +146,29 @@ def draw_sheet(frames: NDArray[np.uint8], labels: Labels, path: Path) -> None:
 
 
 def time_stages(segmenter: BundledSegmenter, frames: NDArray[np.uint8]) -> dict[str, Any]:
-    """Milliseconds of each stage, median and 95th percentile; frames go round and round."""
+    """Processor milliseconds of each stage, median and 95th percentile; frames go round."""
     tracker = Tracker()
-    before = None
+    before = mixed = None
     times: dict[str, list[float]] = {}
     for k in range(10 + TIMED_FRAMES):
         rgb = frames[k % len(frames)]
-        marks = [time.perf_counter()]
+        marks = [time.thread_time()]
         size = working_size(*rgb.shape[1::-1])
         small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
         grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
-        flow = None if before is None else backward_flow(grey, before)
-        marks.append(time.perf_counter())
-        planes = segmenter_planes(small, before, flow)
-        marks.append(time.perf_counter())
+        motion = None if before is None else motion_between(grey, before)
+        marks.append(time.thread_time())
+        planes = segmenter_planes(small, motion)
+        marks.append(time.thread_time())
         probabilities = segmenter.probabilities(planes)
-        marks.append(time.perf_counter())
-        masks, scores = masks_of(probabilities)
-        marks.append(time.perf_counter())
-        tracker.update(masks, scores, rgb, flow)
-        marks.append(time.perf_counter())
+        marks.append(time.thread_time())
+        if motion is not None and mixed is not None:
+            probabilities = mix(mixed, probabilities, motion.flow)
+        mixed = probabilities
+        masks, scores = masks_of(probabilities, None if motion is None else motion.own)
+        marks.append(time.thread_time())
+        tracker.update(masks, scores, rgb, None if motion is None else motion.flow)
+        marks.append(time.thread_time())
         before = grey
         if k >= 10:
             for name, ms in zip(

@@ -48,6 +48,7 @@ OWN = {
         "critic_from": "0",
     },
     "djscc-rgb": {"latent_codec": CODEC},
+    "segmenter": {"held_out": "e", "all_clips": "true"},
     "sketch": {"windows": "4", "scenes": "0"},
 }
 """What single recipes need beside TINY, and parts of them that are off unless asked for."""

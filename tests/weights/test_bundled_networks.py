@@ -33,16 +33,18 @@ from semcast.session import Modality, SessionSetup
 from semcast.weights import bundled_weights, find_weights, read_weights
 from training.edges import soft_edges
 from training.run import find_recipe
+from transmitter.extractors.segmenter_network import SegmenterNetwork
 from transmitter.extractors.sketch_network import SketchNetwork
 
 BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "latent_codec": lambda header: LatentCodec(**header["config"]),
     "backbone": lambda header: Backbone(**header["config"]),
     "sketcher": lambda header: SketchNetwork(**header["config"]),
+    "segmenter": lambda header: SegmenterNetwork(**header["config"]),
 }
 """How networks other than DJSCC are made of a file's header."""
 
-NAMES = ("latent_codec", "backbone", "djscc_rgb", "djscc_sketch", "sketcher")
+NAMES = ("latent_codec", "backbone", "djscc_rgb", "djscc_sketch", "sketcher", "segmenter")
 
 
 def need(*names: str) -> None:

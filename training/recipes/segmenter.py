@@ -24,7 +24,7 @@ from training.pack import SCENES_DIR
 from training.recipe import Batch, Losses, Progress, Recipe, RecipeSettings
 from training.sheets import contact_sheet
 from training.teachers import LABELS_DIR, read_labels
-from transmitter.extractors.object_motion import backward_flow, segmenter_planes
+from transmitter.extractors.object_motion import motion_between, segmenter_planes
 from transmitter.extractors.segmenter_network import (
     DEFAULT_WIDTHS,
     FIRST_KIND,
@@ -46,7 +46,10 @@ _THING = KINDS.index("thing")
 _CLIP_SHARES = {"davis": 6, "scene": 3, "teacher": 7}
 """Of a batch, on average."""
 
-_PASTE_SHARE = {"davis": 0.4, "scene": 0.25, "teacher": 0.5}
+_TEACHERS_CUT = 0.4
+"""Of the objects that are cut out, how many are cut along what teachers see."""
+
+_PASTE_SHARE = {"davis": 0.4, "scene": 0.25, "teacher": 0.6}
 
 
 class SegmenterSettings(RecipeSettings):
@@ -119,8 +122,9 @@ class Segmenter(Recipe):
         self._clips = {
             origin: [clip for clip in clips if clip.origin == origin] for origin in _CLIP_SHARES
         }
-        self._cuttable = [clip for clip in clips if clip.labels is not None]
-        if not self._cuttable or not held_out:
+        with_masks = [clip for clip in clips if clip.labels is not None]
+        self._cuttable = with_masks, [clip for clip in clips if clip.origin == "teacher"]
+        if not with_masks or not held_out:
             raise InputError("The segmenter needs clips with masks, to train and to measure on.")
         self._held_out = held_out
         counts = {origin: len(found) for origin, found in self._clips.items() if found}
@@ -155,7 +159,9 @@ class Segmenter(Recipe):
             pair.now, pair.before = recoloured((pair.now, pair.before), self.settings.colour, rng)
             if rng.random() < _PASTE_SHARE[origin]:
                 for _ in range(1 + (rng.random() < 0.4)):
-                    source = self._cuttable[rng.integers(len(self._cuttable))]
+                    with_masks, others = self._cuttable
+                    sources = others if others and rng.random() < _TEACHERS_CUT else with_masks
+                    source = sources[rng.integers(len(sources))]
                     _paste(pair, source, self.settings.colour, rng)
             _spoil(pair, rng)
             planes.append(_planes(pair, rng))
@@ -240,7 +246,7 @@ class Segmenter(Recipe):
             for i in (k, k - 1)
         )
         grey, grey_before = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (now, before))
-        planes = segmenter_planes(now, grey_before, backward_flow(grey, grey_before))
+        planes = segmenter_planes(now, motion_between(grey, grey_before))
         x = torch.from_numpy(planes[None]).to(self.device)
         logits = network(x.contiguous(memory_format=torch.channels_last))[0].float().cpu().numpy()
         assert clip.labels is not None
@@ -381,17 +387,10 @@ def _subject_by_kinds(
 
 def _paste(pair: _Pair, source: _Clip, colour: float, rng: np.random.Generator) -> None:
     """Cuts an object out of another clip and moves it over the pair."""
-    assert source.labels is not None
     size = pair.now.shape[0]
-    count = len(source.frames)
-    k = int(rng.integers(1, count))
-    present = np.unique(source.labels[k])
-    present = present[present > 0]
-    if not len(present):
-        return
-    label = int(rng.choice(present))
-    masks = [(source.labels[i] == label).astype(np.uint8) for i in (k, k - 1)]
-    if masks[0].sum() < 150 or masks[1].sum() < 100:
+    k = int(rng.integers(1, len(source.frames)))
+    masks = _cut_out(source, k, rng)
+    if masks is None:
         return
     left, top, width, height = cv2.boundingRect(masks[0])
     target = size * rng.uniform(0.22, 0.8)
@@ -437,6 +436,39 @@ def _paste(pair: _Pair, source: _Clip, colour: float, rng: np.random.Generator) 
     pair.kinds[covered] = kind
 
 
+def _cut_out(
+    source: _Clip, k: int, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+    """Masks 0 or 1, [h, w], of one object in frames k and k - 1, if there is one to be had.
+
+    Of what teachers saw, the largest part, unless the frame's border cuts much of it off.
+    """
+    if source.labels is not None:
+        present = np.unique(source.labels[k])
+        present = present[present > 0]
+        if not len(present):
+            return None
+        label = int(rng.choice(present))
+        now, before = ((source.labels[i] == label).astype(np.uint8) for i in (k, k - 1))
+    else:
+        assert source.kinds is not None
+        size = source.frames.shape[2:0:-1]
+        seen = [
+            (cv2.resize(source.kinds[i][..., 0], size) < 0.4 * 255).astype(np.uint8)
+            for i in (k, k - 1)
+        ]
+        _, parts, stats, _ = cv2.connectedComponentsWithStats(seen[0])
+        if len(stats) < 2:
+            return None
+        now = (parts == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())).astype(np.uint8)
+        area, whole = int(now.sum()), now.size
+        cut_off = int(now[[0, -1]].sum() + now[:, [0, -1]].sum())
+        if not 0.02 < area / whole < 0.5 or cut_off > 0.6 * area**0.5:
+            return None
+        before = seen[1] * cv2.dilate(now, np.ones((9, 9), np.uint8))
+    return (now, before) if now.sum() >= 150 and before.sum() >= 100 else None
+
+
 def _spoil(pair: _Pair, rng: np.random.Generator) -> None:
     """Now and then blur, noise, or no colour: what cameras and coders do."""
     sigma = rng.uniform(0.4, 1.2) if rng.random() < 0.25 else 0.0
@@ -457,9 +489,9 @@ def _spoil(pair: _Pair, rng: np.random.Generator) -> None:
 
 def _planes(pair: _Pair, rng: np.random.Generator) -> NDArray[np.float32]:
     if rng.random() < _FIRST_FRAME_SHARE:
-        return segmenter_planes(pair.now, None, None)
+        return segmenter_planes(pair.now, None)
     now, before = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (pair.now, pair.before))
-    return segmenter_planes(pair.now, before, backward_flow(now, before))
+    return segmenter_planes(pair.now, motion_between(now, before))
 
 
 def _targets(pair: _Pair) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ object that moves on its own stands out in what is left, whatever it looks like.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -16,16 +17,36 @@ from numpy.typing import NDArray
 IN_PLANES = 6
 """Planes that the segmenter's network sees."""
 
-_FIT_STEP = 4
+_FIT_STEP = 6
 _FIT_ROUNDS = 5
 _FIT_SOFTNESS_PX = 0.5
-"""The fit looks at every fourth pixel a side; a pixel this far from the fit counts half."""
+"""The fit looks at every sixth pixel a side; a pixel this far from the fit counts half."""
 
 _MISMATCH_SCALE = 1 / 48
 
 Grey = NDArray[np.uint8]
 Flow = NDArray[np.float32]
 """float32 [h, w, 2], x and y in pixels: what is at p now was at p + flow[p] in the frame before."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How one small picture came of the one before. flow: all; camera: the camera's part of it."""
+
+    before: Grey
+    flow: Flow
+    camera: Flow
+
+    @property
+    def own(self) -> Flow:
+        """What is left of the flow without the camera's."""
+        return self.flow - self.camera
+
+
+def motion_between(now: Grey, before: Grey) -> Motion:
+    """Motion from one grey picture [h, w] to the next, sides at least 16."""
+    flow = backward_flow(now, before)
+    return Motion(before, flow, camera_flow(flow))
 
 
 def backward_flow(now: Grey, before: Grey) -> Flow:
@@ -69,9 +90,7 @@ def warp(plane: NDArray[Any], flow: Flow) -> NDArray[Any]:
     return np.asarray(warped, plane.dtype)
 
 
-def segmenter_planes(
-    rgb: NDArray[np.uint8], before: Grey | None, flow: Flow | None
-) -> NDArray[np.float32]:
+def segmenter_planes(rgb: NDArray[np.uint8], motion: Motion | None) -> NDArray[np.float32]:
     """float32 [6, h, w] for the network, from a small picture [h, w, 3].
 
     Colours in -1..1; the object's own flow on a logarithmic scale; how much the picture differs
@@ -79,11 +98,10 @@ def segmenter_planes(
     """
     planes = np.zeros((IN_PLANES, *rgb.shape[:2]), np.float32)
     planes[:3] = np.transpose(rgb, (2, 0, 1)) * np.float32(1 / 127.5) - 1
-    if before is not None and flow is not None:
-        camera = camera_flow(flow)
-        own = flow - camera
+    if motion is not None:
+        own = motion.own
         planes[3:5] = np.transpose(np.sign(own) * np.log1p(np.abs(own)), (2, 0, 1))
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        moved = warp(before, camera)
+        moved = warp(motion.before, motion.camera)
         planes[5] = cv2.absdiff(grey, np.asarray(moved, np.uint8)) * np.float32(_MISMATCH_SCALE)
     return planes

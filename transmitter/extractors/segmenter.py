@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
@@ -23,8 +23,7 @@ from transmitter.extractors.hub_segmenters import HUB_SEGMENTERS, load_hub_segme
 from transmitter.extractors.object_motion import (
     Flow,
     Grey,
-    backward_flow,
-    camera_flow,
+    motion_between,
     segmenter_planes,
     warp,
 )
@@ -95,14 +94,13 @@ class BundledSegmenter:
         grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
         if self._cuts.is_cut(colour_codes(small)):
             self._before = self._mixed = None
-        flow = None if self._before is None else backward_flow(grey, self._before)
-        found = self.probabilities(segmenter_planes(small, self._before, flow))
-        if flow is not None and self._mixed is not None:
-            found = mix(self._mixed, found, flow)
+        motion = None if self._before is None else motion_between(grey, self._before)
+        found = self.probabilities(segmenter_planes(small, motion))
+        if motion is not None and self._mixed is not None:
+            found = mix(self._mixed, found, motion.flow)
         self._before, self._mixed = grey, found
-        own = None if flow is None else flow - camera_flow(flow)
-        masks, scores = masks_of(found, own)
-        return self._tracker.update(masks, scores, rgb, flow)
+        masks, scores = masks_of(found, None if motion is None else motion.own)
+        return self._tracker.update(masks, scores, rgb, None if motion is None else motion.flow)
 
     def probabilities(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 [3, h, w] of main object, outline, any kind; of what `segmenter_planes` gives."""
@@ -163,32 +161,41 @@ def _parts(
     region: NDArray[np.bool_], outline: NDArray[np.float32], least_area: float
 ) -> list[NDArray[np.bool_]]:
     """A region cut along outlines, [h, w] each; parts that are too small go to their neighbours."""
-    if not region.any():
-        return []
+    count, pieces, sizes, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8))
     cores = (region & (outline < _OUTLINE)).astype(np.uint8)
-    _, places, stats, _ = cv2.connectedComponentsWithStats(cores, connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] < max(8.0, 0.4 * least_area)
-    small[0] = False
-    cores[small[places]] = 0
-    if not cores.any():
-        cores = region.astype(np.uint8)
-    _, nearest = cv2.distanceTransformWithLabels(
-        1 - cores, cv2.DIST_L2, cv2.DIST_MASK_3, labelType=cv2.DIST_LABEL_CCOMP
-    )
+    _, places, areas, _ = cv2.connectedComponentsWithStats(cores, connectivity=4)
+    large = areas[:, cv2.CC_STAT_AREA] >= max(8.0, 0.4 * least_area)
+    large[0] = False
     parts = []
-    # A piece of the region without a core of its own must not join one across a gap.
-    _, pieces = cv2.connectedComponents(region.astype(np.uint8), connectivity=8)
-    for number in np.unique(nearest[region]):
-        part = region & (nearest == number)
-        own = np.unique(pieces[part & (cores > 0)])
-        part &= np.isin(pieces, own[own > 0])
-        if part.sum() >= least_area:
-            parts.append(part)
+    for piece in range(1, count):
+        if sizes[piece, cv2.CC_STAT_AREA] < least_area:
+            continue
+        whole = pieces == piece
+        within = np.unique(places[whole])
+        within = within[large[within]]
+        if len(within) < 2:
+            parts.append(whole)
+            continue
+        nearest = _nearest_core(places, within)
+        parts += [
+            part for k in range(len(within)) if (part := whole & (nearest == k)).sum() >= least_area
+        ]
     return parts
+
+
+def _nearest_core(places: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.intp]:
+    """For each pixel, which of the components `numbers` of `places` is the nearest."""
+    distances = [
+        cv2.distanceTransform((places != number).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3)
+        for number in numbers
+    ]
+    return np.asarray(np.argmin(distances, axis=0), np.intp)
 
 
 def _moving_alike(parts: list[NDArray[np.bool_]], own: Flow) -> list[NDArray[np.bool_]]:
     """The parts, where those that nearly touch and move alike are joined, and the gap between."""
+    if not parts:
+        return []
     speeds = [np.median(own[part], axis=0) for part in parts]
     moving = [k for k, speed in enumerate(speeds) if np.hypot(*speed) > _MOVES_PX]
     reach = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_NEAR_PX, _NEAR_PX))
@@ -200,7 +207,7 @@ def _moving_alike(parts: list[NDArray[np.bool_]], own: Flow) -> list[NDArray[np.
             alike = apart < _ALIKE * max(np.hypot(*speeds[a]), np.hypot(*speeds[b]))
             if alike and bool((near & parts[b]).any()):
                 joined = [joined[a] if group == joined[b] else group for group in joined]
-    taken = np.any(parts, axis=0) if parts else None
+    taken = np.any(parts, axis=0)
     whole = []
     for group in dict.fromkeys(joined):
         members = [parts[k] for k, other in enumerate(joined) if other == group]

@@ -52,11 +52,11 @@ class TrackerSettings:
     late_births: int = 6
     coasting: int = 3
     lifetime: int = 8
-    patience: int = 16
-    promotion: float = 1.4
+    patience: int = 8
+    promotion: float = 1.25
     promotion_frames: int = 8
     least_area: float = 0.0012
-    least_salience: float = 0.2
+    least_salience: float = 0.12
 
 
 @dataclass
@@ -236,6 +236,8 @@ class Tracker:
                     merged.add(t)
                     kept = self._tracks[first]
                     kept.soft = np.maximum(kept.soft, track.soft)
+                    if track.label == MAIN_LABEL:
+                        kept.label = MAIN_LABEL
         return merged
 
     def _match(

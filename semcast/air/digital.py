@@ -41,8 +41,8 @@ nothing passes by chance in deep outage, and at most 6 blocks in 100,000 at the 
 below the threshold; without it 12 at every SNR from there down (benchmarks/polar.py). It costs
 less than 0.1 dB."""
 
-_POLAR_BITS_AT_LOW_RATE: Final = 160
-_POLAR_BITS_PER_RATE: Final = 768
+_POLAR_CODED_BITS: Final = 512
+_POLAR_INFO_BITS: Final = 160
 
 _RATE_SLACK: Final = 1e-9
 
@@ -78,10 +78,10 @@ def payload_bits(num_symbols: int, rung: Rung) -> int:
 def is_polar(k: int, n: int) -> bool:
     """Whether k bits (CRC included) in n coded bits are sent by a polar code rather than LDPC.
 
-    The sizes from which LDPC needs less SNR for 1 % of loss, measured by benchmarks/polar.py: some
-    160 bits at rates up to 1/3, 290 at 1/2, 480 at 3/4.
+    As far as its list of 8 is long enough to need less SNR than LDPC for 1 % of loss, measured by
+    benchmarks/polar.py: up to mother codes of 512 bits, and words of 160 bits at any low rate.
     """
-    return k <= _POLAR_BITS_AT_LOW_RATE + _POLAR_BITS_PER_RATE * max(0.0, k / n - 1.0 / 3.0)
+    return n <= _POLAR_CODED_BITS or k <= _POLAR_INFO_BITS
 
 
 def num_symbols(num_payload_bits: int, rung: Rung) -> int:

@@ -80,6 +80,15 @@ def with_loss(bitmap: Bitmap, rng: np.random.Generator) -> Bitmap:
     return keep[labels]
 
 
+def partly_kept(bitmap: Bitmap, before: Bitmap, rng: np.random.Generator) -> Bitmap:
+    """With the reference's own pixels in many of its squares, as an encoder short of bits does."""
+    side = int(rng.integers(8, 28))
+    share = float(rng.choice([0.4, 0.7, 0.85, 0.93, 0.97, 1.0]))
+    squares = rng.random((bitmap.shape[0] // side + 1, bitmap.shape[1] // side + 1)) < share
+    kept = np.kron(squares, np.ones((side, side), bool))[: bitmap.shape[0], : bitmap.shape[1]]
+    return np.where(kept, before, bitmap)
+
+
 def examples(
     clips: list[list[Bitmap]], rng: np.random.Generator
 ) -> Iterator[tuple[Bitmap, Bitmap, bool]]:
@@ -104,12 +113,14 @@ def examples(
             before[:, :half] = older[:, :half]
         has_reference = rng.random() < 0.7
         before = shifted(before, *best_motion(bitmap, before)) if has_reference else before * 0
+        if has_reference and rng.random() < 0.6:
+            bitmap = partly_kept(bitmap, before, rng)
         yield bitmap, before, has_reference
 
 
-def inputs_of(bitmap: Bitmap, reference: Bitmap) -> NDArray[np.uint8]:
+def inputs_of(bitmap: Bitmap, reference: Bitmap, with_reference: bool) -> NDArray[np.uint8]:
     """What `sketch_model` knows of each pixel, uint8 [h * w, n]: before, around, fullness,
-    borders."""
+    stillness, borders. Without a reference, it is empty."""
     height, width = bitmap.shape
     reach = 5
     columns = []
@@ -118,12 +129,15 @@ def inputs_of(bitmap: Bitmap, reference: Bitmap) -> NDArray[np.uint8]:
         for dy, dx in places + reach:
             columns.append(padded[dy : dy + height, dx : dx + width].ravel())
     fullness = np.zeros((model.NUM_FULLNESS, bitmap.size), np.uint8)
-    fullness[model.fullness_of(bitmap)] = 1
+    kind = model.class_of(bitmap, reference if with_reference else None)
+    fullness[kind.fullness] = 1
+    stillness = np.zeros((model.NUM_STILLNESS, bitmap.size), np.uint8)
+    stillness[kind.stillness] = 1
     borders = np.zeros((model.NUM_BORDERS, height, width), np.uint8)
     near = model.BORDER_REACH
     borders[0, :, :near], borders[1, :, -near:] = 1, 1
     borders[2, :near], borders[3, -near:] = 1, 1
-    return np.stack([*columns, *fullness, *borders.reshape(len(borders), -1)], axis=1)
+    return np.stack([*columns, *fullness, *stillness, *borders.reshape(len(borders), -1)], axis=1)
 
 
 def gather(
@@ -138,7 +152,7 @@ def gather(
     inputs, pixels, weights = [], [], []
     for _ in range(count):
         bitmap, before, _ = next(stream)
-        found = inputs_of(bitmap, before)
+        found = inputs_of(bitmap, before, with_reference)
         known = found[:, : len(model.BEFORE) + len(model.AROUND)].any(1)
         chosen = known | (rng.random(len(known)) < 0.1) | (bitmap.ravel() > 0)
         weight = np.where(known | (bitmap.ravel() > 0), 1.0, 10.0)
@@ -186,7 +200,9 @@ def fit(
         running = loss.item() if step == 0 else 0.99 * running + 0.01 * loss.item()
         if step % 500 == 0 or step == steps - 1:
             print(f"  step {step}: {running:.3f} bit per line pixel", flush=True)
-    ends = np.cumsum([len(model.BEFORE), len(model.AROUND), model.NUM_FULLNESS])
+    ends = np.cumsum(
+        [len(model.BEFORE), len(model.AROUND), model.NUM_FULLNESS, model.NUM_STILLNESS]
+    )
     parts = np.split(first.detach().numpy(), ends)
     if not with_reference:
         parts[1][:] = 0
@@ -194,7 +210,8 @@ def fit(
         "before": parts[0],
         "around": parts[1],
         "fullness": parts[2],
-        "borders": parts[3],
+        "stillness": parts[3],
+        "borders": parts[4],
         "bias": bias.detach().numpy(),
         "output": output.detach().numpy(),
     }

@@ -6,6 +6,7 @@ What of a sketch is sent, within the digital block of a frame, in the block's on
                 with a reference
     motion      MOVED: down, then right, -7 to 7 pixels, of the whole reference
     fullness    INTRA, STILL, MOVED: class of how many pixels are set
+    stillness   STILL, MOVED: class of how many are not as in the reference
     pixels      INTRA, STILL, MOVED: in reading order, under `sketch_model`
 
 The reference is the last sketch that the receiver has acknowledged, or None. Nothing else is
@@ -35,6 +36,9 @@ from semcast.codecs.sketch_bitmap import (
 )
 from semcast.codecs.sketch_model import (
     NUM_FULLNESS,
+    NUM_STILLNESS,
+    MapClass,
+    class_of,
     decode_pixels,
     fullness_of,
     ones_of,
@@ -132,11 +136,7 @@ def plan_sketch(
     for plan in bare:
         if np.array_equal(plan.state.bitmap, bitmap):
             return plan
-    information = [
-        _header_bits(*mode, fullness_of(bitmap), reference)
-        + float(pixel_bits(bitmap, _seen(reference, *mode), fullness_of(bitmap)).sum())
-        for mode in modes
-    ]
+    information = [_information(bitmap, reference, *mode) for mode in modes]
     mode = modes[int(np.argmin(information))]
     if min(information) <= budget_bits:
         whole = _with_pixels(bitmap, bitmap, reference, *mode)
@@ -152,7 +152,7 @@ def plan_sketch(
     room = (
         budget_bits
         - TAIL_BITS
-        - max(_header_bits(*mode, fullness, reference) for fullness in range(NUM_FULLNESS))
+        - max(_header_bits(*mode, MapClass(k, 0), reference) for k in range(NUM_FULLNESS))
     )
     for _ in range(_TRIES):
         part = fit_to_budget(bitmap, seen, room)
@@ -177,10 +177,12 @@ def write_sketch(
         writer.write(plan.down + MAX_MOTION, _motion_model())
         writer.write(plan.right + MAX_MOTION, _motion_model())
     seen = _seen(reference, plan.mode, plan.down, plan.right)
-    fullness = fullness_of(plan.state.bitmap)
-    writer.write(fullness, _fullness_model(reference, plan.mode))
     bitmap = plan.state.bitmap
-    writer.write_binary(bitmap.ravel(), ones_of(bitmap, seen, fullness))
+    kind = class_of(bitmap, seen)
+    writer.write(kind.fullness, _fullness_model(reference, plan.mode))
+    if seen is not None:
+        writer.write(kind.stillness, _stillness_model())
+    writer.write_binary(bitmap.ravel(), ones_of(bitmap, seen, kind))
     return plan.state
 
 
@@ -206,7 +208,9 @@ def read_sketch(
         right = reader.read(_motion_model()) - MAX_MOTION
     seen = _seen(reference, mode, down, right)
     fullness = reader.read(_fullness_model(reference, mode))
-    bitmap, ones = decode_pixels(reader.position(), shape, seen, fullness)
+    stillness = 0 if seen is None else reader.read(_stillness_model())
+    kind = MapClass(fullness, stillness)
+    bitmap, ones = decode_pixels(reader.position(), shape, seen, kind)
     reader.skip_binary(bitmap.ravel(), ones)
     return SketchState(bitmap)
 
@@ -282,7 +286,7 @@ def _fullness_frequencies(reference: SketchState | None, mode: int) -> list[int]
 
 
 def _header_bits(
-    mode: int, down: int, right: int, fullness: int, reference: SketchState | None
+    mode: int, down: int, right: int, kind: MapClass, reference: SketchState | None
 ) -> float:
     """Of everything before the pixels."""
     bits = _mode_bits(mode, reference)
@@ -290,7 +294,20 @@ def _header_bits(
         total = sum(_MOTION)
         bits += sum(math.log2(total / _MOTION[step + MAX_MOTION]) for step in (down, right))
     frequencies = _fullness_frequencies(reference, mode)
-    return bits + math.log2(sum(frequencies) / frequencies[fullness])
+    bits += math.log2(sum(frequencies) / frequencies[kind.fullness])
+    if mode != INTRA and reference is not None:
+        bits += math.log2(NUM_STILLNESS)
+    return bits
+
+
+def _information(
+    bitmap: NDArray[np.uint8], reference: SketchState | None, mode: int, down: int, right: int
+) -> float:
+    """Bits of all symbols of a map, less what the coder's rounding adds."""
+    seen = _seen(reference, mode, down, right)
+    kind = class_of(bitmap, seen)
+    header = _header_bits(mode, down, right, kind, reference)
+    return header + float(pixel_bits(bitmap, seen, kind).sum())
 
 
 def _mode_model(reference: SketchState | None) -> Categorical:
@@ -299,6 +316,10 @@ def _mode_model(reference: SketchState | None) -> Categorical:
 
 def _motion_model() -> Categorical:
     return categorical(_MOTION)
+
+
+def _stillness_model() -> Categorical:
+    return categorical([1] * NUM_STILLNESS)
 
 
 def _fullness_model(reference: SketchState | None, mode: int) -> Categorical:

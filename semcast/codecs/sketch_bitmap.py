@@ -82,6 +82,7 @@ def shrink_sketch(sketch: NDArray[np.uint8], geometry: SketchGeometry) -> NDArra
         height, width = sketch.shape
     rows, columns = np.nonzero(sketch)
     small[rows * geometry.height // height, columns * geometry.width // width] = 1
+    _fill_pinholes(small)
     thin(small)
     return without_specks(small, _SPECK)
 
@@ -97,6 +98,7 @@ def enlarge_sketch(bitmap: NDArray[np.uint8], width: int, height: int) -> NDArra
         interpolation=cv2.INTER_CUBIC,
     )
     lines = (soft > _DRAWN).astype(np.uint8)
+    _fill_pinholes(lines)
     thin(lines)
     return lines
 
@@ -111,6 +113,13 @@ def without_specks(bitmap: NDArray[np.uint8], smallest: int) -> NDArray[np.uint8
     keep = stats[:, cv2.CC_STAT_AREA] >= smallest
     keep[0] = False
     return np.asarray(keep[labels], np.uint8)
+
+
+def _fill_pinholes(bitmap: NDArray[np.uint8]) -> None:
+    """Sets, in place, pixels whose four neighbours are set: they would become rings."""
+    bitmap[1:-1, 1:-1] |= (
+        bitmap[:-2, 1:-1] & bitmap[2:, 1:-1] & bitmap[1:-1, :-2] & bitmap[1:-1, 2:]
+    )
 
 
 @numba.njit(cache=True)

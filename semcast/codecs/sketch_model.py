@@ -1,10 +1,11 @@
 """How likely is a line at a pixel of a sketch, given what both ends know of it already?
 
-A network small enough for integers: inputs are pixels (0 or 1) that are known - those before this
-one in reading order, and, with a reference, those around this place in it - and, as constants of
-a map, how full it is and which borders are near. `NUM_HIDDEN` sums of their weights, cut at 0 and
-`_HIDDEN_MAX`, are weighted again into a logit, and a table turns that into a frequency for the
-range coder. All of it is int32 and int64 arithmetic: both ends agree to the last bit.
+A network small enough for integers. Its inputs are pixels (0 or 1) that are known: those before
+this one in reading order and, with a reference, those around this place in it; and, as constants of
+a map, how full it is, how much of it is as in the reference, and which borders are near.
+`NUM_HIDDEN` sums of their weights, cut at 0 and HIDDEN_MAX, are weighted again into a logit, and a
+table turns that into a frequency for the range coder. All of it is int32 and int64 arithmetic: both
+ends agree to the last bit.
 
 Sketches are nearly empty, so the sums are kept for all pixels and each pixel that is set adds its
 weights to those of its neighbours that come later. Fitted by `training/fit_sketch_codec.py`.
@@ -44,6 +45,10 @@ NUM_FULLNESS = 8
 FULLNESS_PER_MILLE = (2, 5, 10, 20, 35, 55, 80)
 """Upper ends of the classes of how many of a map's pixels are set."""
 
+NUM_STILLNESS = 6
+STILLNESS_PER_MILLE = (10, 40, 100, 250, 500)
+"""Upper ends of the classes of how many of a map's and its reference's pixels are in one alone."""
+
 NUM_BORDERS = 4
 BORDER_REACH = 2
 
@@ -59,12 +64,14 @@ _LOGIT_SHIFT = 9
 
 @dataclass(frozen=True)
 class ContextModel:
-    """Integer weights. before: [35, H]; around: [49, H]; fullness: [8, H]; borders: [4, H] (left,
-    right, top, bottom); bias, output: [H]; constant: of the logit, in WEIGHT_ONE squared."""
+    """Integer weights. before: [35, H]; around: [49, H]; fullness: [8, H]; stillness: [6, H];
+    borders: [4, H] (left, right, top, bottom); bias, output: [H]; constant: of the logit, in
+    WEIGHT_ONE squared."""
 
     before: NDArray[np.int32]
     around: NDArray[np.int32]
     fullness: NDArray[np.int32]
+    stillness: NDArray[np.int32]
     borders: NDArray[np.int32]
     bias: NDArray[np.int32]
     output: NDArray[np.int32]
@@ -105,13 +112,32 @@ def fullness_of(bitmap: NDArray[np.uint8]) -> int:
     return int(np.searchsorted(FULLNESS_PER_MILLE, per_mille))
 
 
+@dataclass(frozen=True)
+class MapClass:
+    """What is known of a map as a whole. fullness: 0 to 7. stillness: 0 to 5, 0 the stillest; 0 for
+    a map without a reference."""
+
+    fullness: int
+    stillness: int
+
+
+def class_of(bitmap: NDArray[np.uint8], reference: NDArray[np.uint8] | None) -> MapClass:
+    """The class of a map, beside its reference."""
+    stillness = 0
+    if reference is not None:
+        changed = 1000 * int((bitmap ^ reference).sum())
+        both = max(1, int(bitmap.sum()) + int(reference.sum()))
+        stillness = int(np.searchsorted(STILLNESS_PER_MILLE, changed / both))
+    return MapClass(fullness_of(bitmap), stillness)
+
+
 def _sums(
-    shape: tuple[int, int], reference: NDArray[np.uint8] | None, fullness: int
+    shape: tuple[int, int], reference: NDArray[np.uint8] | None, kind: MapClass
 ) -> tuple[NDArray[np.int32], ContextModel]:
     """The hidden layer's sums before any pixel is known, int32 [h, w, H], and the model."""
     model = model_of(reference is not None)
     sums = np.empty((*shape, NUM_HIDDEN), dtype=np.int32)
-    sums[:] = model.bias + model.fullness[fullness]
+    sums[:] = model.bias + model.fullness[kind.fullness] + model.stillness[kind.stillness]
     reach: int = BORDER_REACH
     sums[:, :reach] += model.borders[0]
     sums[:, -reach:] += model.borders[1]
@@ -167,28 +193,28 @@ def _walk(bitmap, sums, places, weights, output, constant, indices):  # type: ig
 
 
 def logit_indices(
-    bitmap: NDArray[np.uint8], reference: NDArray[np.uint8] | None, fullness: int
+    bitmap: NDArray[np.uint8], reference: NDArray[np.uint8] | None, kind: MapClass
 ) -> NDArray[np.int64]:
     """Index into `frequencies` and `bits_of` of each pixel of a map, [h, w]."""
     height, width = bitmap.shape
-    sums, model = _sums((height, width), reference, fullness)
+    sums, model = _sums((height, width), reference, kind)
     indices = np.empty(bitmap.shape, dtype=np.int64)
     _walk(bitmap, sums, BEFORE, model.before, model.output, model.constant, indices)
     return indices
 
 
 def pixel_bits(
-    bitmap: NDArray[np.uint8], reference: NDArray[np.uint8] | None, fullness: int
+    bitmap: NDArray[np.uint8], reference: NDArray[np.uint8] | None, kind: MapClass
 ) -> NDArray[np.float64]:
     """Cost of each pixel in bits, [h, w]."""
-    return np.asarray(bits_of()[logit_indices(bitmap, reference, fullness), bitmap])
+    return np.asarray(bits_of()[logit_indices(bitmap, reference, kind), bitmap])
 
 
 def ones_of(
-    bitmap: NDArray[np.uint8], reference: NDArray[np.uint8] | None, fullness: int
+    bitmap: NDArray[np.uint8], reference: NDArray[np.uint8] | None, kind: MapClass
 ) -> NDArray[np.int64]:
     """What `PayloadWriter.write_binary` takes for the map's pixels in reading order."""
-    return np.asarray(frequencies()[logit_indices(bitmap, reference, fullness)].ravel())
+    return np.asarray(frequencies()[logit_indices(bitmap, reference, kind)].ravel())
 
 
 @numba.njit(cache=True)
@@ -237,13 +263,13 @@ def decode_pixels(
     position: CoderPosition,
     shape: tuple[int, int],
     reference: NDArray[np.uint8] | None,
-    fullness: int,
+    kind: MapClass,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """A map from where a payload's reader stands: bitmap [h, w], and frequencies of 1 [h * w].
 
     Raises CorruptPayloadError where the bits fit no symbol.
     """
-    sums, model = _sums(shape, reference, fullness)
+    sums, model = _sums(shape, reference, kind)
     bitmap = np.zeros(shape, dtype=np.uint8)
     ones = np.zeros(bitmap.size, dtype=np.int64)
     fits = _decode(

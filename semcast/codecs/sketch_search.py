@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcast.codecs.sketch_bitmap import without_specks
-from semcast.codecs.sketch_model import fullness_of, pixel_bits
+from semcast.codecs.sketch_model import MapClass, class_of, fullness_of, pixel_bits
 
 MAX_MOTION = 7
 
@@ -38,8 +38,11 @@ _LEAST_WEIGHT = 0.35
 _OFF_BY_ONE = 0.12
 """What a pixel spoils that lies beside its place."""
 
-_ROUNDS = 8
-_EXTRA_ROUNDS = 5
+_STILLNESS = 2
+"""Class of the maps on which pieces are priced: much is kept."""
+
+_ROUNDS = 7
+_EXTRA_ROUNDS = 4
 _PARTS = 2
 _LEAST_PART_BITS = 12
 _MOST_PER_BIT = 8.0
@@ -118,7 +121,7 @@ def _beyond(bitmap: Bitmap, other: Bitmap) -> Bitmap:
 
 
 def _coded(bitmap: Bitmap, reference: Bitmap | None) -> Choice:
-    return Choice(bitmap, float(pixel_bits(bitmap, reference, fullness_of(bitmap)).sum()))
+    return Choice(bitmap, float(pixel_bits(bitmap, reference, class_of(bitmap, reference)).sum()))
 
 
 class _Pieces:
@@ -130,7 +133,7 @@ class _Pieces:
         self._sources = np.stack([np.zeros_like(bitmap), kept, bitmap])
         self._piece, weight = _cut_up(bitmap, kept)
         count = len(weight)
-        fullness = fullness_of(bitmap)
+        kind = MapClass(fullness_of(bitmap), 0 if reference is None else _STILLNESS)
         flat = self._piece.ravel()
 
         def summed(values: NDArray[np.generic]) -> NDArray[np.float64]:
@@ -139,7 +142,7 @@ class _Pieces:
             )
 
         self._bits = np.stack(
-            [summed(pixel_bits(source, reference, fullness)) for source in self._sources]
+            [summed(pixel_bits(source, reference, kind)) for source in self._sources]
         )
         missing = summed(_beyond(bitmap, kept))
         beside = summed(bitmap & (1 - kept)) - missing

@@ -1,19 +1,15 @@
-"""Captions in bits: the text codec on captions it has not seen, against zlib, UTF-8 and GVSC.
+"""Captions in bits: the text codec on captions it has not counted, against zlib, UTF-8 and GVSC.
 
     python -m benchmarks.text_codec --data ../shared/data/video
 
-Bits are those of real payloads (`encode_text`), every one decoded and compared. Sets:
+Bits are those of real payloads (`encode_text`), every one decoded and compared. The model has
+counted `text_sentences.txt` and no caption of any clip. Sets:
 
-- `val, never seen`: the captions of the held-out clips under the model as shipped. The figure to
-  quote.
-- `all, cross-validated by source`: every caption of captions.csv, each under a model that has
-  counted no caption of any clip of its source (first word of the file name), and none of `val`.
-- `unread, cross-validated by source`: of those, the captions of train clips that the author of
-  text_sentences.txt had not read when he wrote it (he had read those of `val`, and copied nothing).
-- `val`, `unread` and `all`, `sentences only`: no caption of this collection counted at all.
-- `all, train captions counted`: under the model as shipped, which has counted 140 of the 153. No
-  measure of compression; says how far the model knows its own text by heart.
-- `short, never seen`: the short captions of the held-out clips.
+- `val`: the captions of the held-out clips. The figure to quote.
+- `all`: every caption of captions.csv.
+- `unread`: of those, the ones that the author of text_sentences.txt had not read when he wrote it.
+  A control: he had read the rest, those of `val` too, and copied nothing.
+- `short`: the short captions of the held-out clips.
 
 Beside it, for the same captions: UTF-8 (8 bits a character here); zlib level 9, one stream a
 caption, as `zlib.compress` makes it, without its 6 bytes of header and checksum, and so with the
@@ -35,13 +31,12 @@ import re
 import time
 import zlib
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 
 from semcast.codecs import text
-from semcast.codecs.text_model import CAPTIONS, SENTENCES, TextModel, shipped_model
-from training.fit_text_codec import folds_by_source, lines_of, read_rows, sentences
+from semcast.codecs.text_model import SENTENCES, shipped_model
+from training.fit_text_codec import read_rows
 
 # Rows of captions.csv that the author of the sentences had not read.
 UNREAD = slice(62, 107)
@@ -49,26 +44,13 @@ GVSC_TOKENS = 95.63
 GVSC_SAMPLES = 3 * 256 * 256 * 8
 SYMBOLS_PER_BIT = 1.5
 
-Row = dict[str, str]
 
-
-def payload_bits(captions: list[str], model: TextModel) -> list[int]:
+def payload_bits(captions: list[str]) -> list[int]:
     """Length of each caption's payload; checks that it decodes."""
-    with patch.object(text, "shipped_model", return_value=model):
-        payloads = [text.encode_text(caption) for caption in captions]
-        if [text.decode_text(payload) for payload in payloads] != captions:
-            raise AssertionError("a caption does not survive")
+    payloads = [text.encode_text(caption) for caption in captions]
+    if [text.decode_text(payload) for payload in payloads] != captions:
+        raise AssertionError("a caption does not survive")
     return [len(payload) for payload in payloads]
-
-
-def cross_validated_bits(rows: list[Row], column: str = "caption") -> dict[str, int]:
-    """Payload bits by caption; each fold's model has no clip of its sources and none of val."""
-    bits = {}
-    for scored, others in folds_by_source(rows):
-        model = TextModel(lines_of([r for r in others if r["folder"] != "val"]) + sentences())
-        captions = [row[column] for row in scored]
-        bits.update(zip(captions, payload_bits(captions, model), strict=True))
-    return bits
 
 
 def deflate_bits(caption: str, window_bits: int, dictionary: bytes | None = None) -> int:
@@ -82,8 +64,9 @@ def deflate_bits(caption: str, window_bits: int, dictionary: bytes | None = None
     return 8 * len(coder.compress(caption.encode()) + coder.flush())
 
 
-def figures(captions: list[str], bits: list[int]) -> dict[str, float | int]:
+def figures(captions: list[str]) -> dict[str, float | int]:
     """Means of one set."""
+    bits = payload_bits(captions)
     num_chars = sum(map(len, captions))
     return {
         "captions": len(captions),
@@ -99,7 +82,7 @@ def figures(captions: list[str], bits: list[int]) -> dict[str, float | int]:
 
 def others(captions: list[str]) -> dict[str, dict[str, float]]:
     """Bits per character and per caption of what the codec is compared with."""
-    dictionary = (CAPTIONS.read_bytes() + SENTENCES.read_bytes())[-32768:]
+    dictionary = SENTENCES.read_bytes()[-32768:]
     bits = {
         "utf8": [8 * len(c.encode()) for c in captions],
         "zlib_9": [deflate_bits(c, zlib.MAX_WBITS) for c in captions],
@@ -162,31 +145,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     rows = read_rows(parser.parse_args().data)
-    val = [row["caption"] for row in rows if row["folder"] == "val"]
-    every = [row["caption"] for row in rows]
-    unread = [row["caption"] for row in rows[UNREAD]]
-    short = [row["short"] for row in rows if row["folder"] == "val"]
-    shipped, sentences_only = shipped_model(), TextModel(sentences())
-    by_source = cross_validated_bits(rows)
-    ours = {
-        "val, never seen": figures(val, payload_bits(val, shipped)),
-        "all, cross-validated by source": figures(every, [by_source[c] for c in every]),
-        "unread, cross-validated by source": figures(unread, [by_source[c] for c in unread]),
-        "val, sentences only": figures(val, payload_bits(val, sentences_only)),
-        "unread, sentences only": figures(unread, payload_bits(unread, sentences_only)),
-        "all, sentences only": figures(every, payload_bits(every, sentences_only)),
-        "all, train captions counted": figures(every, payload_bits(every, shipped)),
-        "short, never seen": figures(short, payload_bits(short, shipped)),
+    sets = {
+        "val": [row["caption"] for row in rows if row["folder"] == "val"],
+        "all": [row["caption"] for row in rows],
+        "unread": [row["caption"] for row in rows[UNREAD]],
+        "short": [row["short"] for row in rows if row["folder"] == "val"],
     }
+    ours = {name: figures(captions) for name, captions in sets.items()}
     result = {
         "command": "python -m benchmarks.text_codec --data ../shared/data/video",
         "machine": f"{platform.machine()}, {platform.system()}, one core",
         "target_bits_per_character": 2.6,
         "ours": ours,
-        "others": {"val": others(val), "all": others(every)},
-        "caption_of_gvsc": gvsc(ours["val, never seen"]["bits_per_character"]),
-        "speed": speed(val),
-        "model_bytes": {path.name: path.stat().st_size for path in (CAPTIONS, SENTENCES)},
+        "others": {name: others(captions) for name, captions in sets.items()},
+        "caption_of_gvsc": gvsc(ours["val"]["bits_per_character"]),
+        "speed": speed(sets["val"]),
+        "model_bytes": SENTENCES.stat().st_size,
     }
     out = Path(__file__).parent / "results" / "text_codec.json"
     out.write_text(json.dumps(result, indent=1) + "\n")

@@ -1,9 +1,7 @@
 """The probability of a caption's next symbol, counted from the text that ships with the code.
 
-Both ends read two text files and count; nothing else is shipped and nothing is learned in use:
-`text_captions.txt` (captions of the training clips, written by training/fit_text_codec.py) and
-`text_sentences.txt` (sentences and word lists written for this purpose). Changing either changes
-the bitstream.
+Both ends read `text_sentences.txt` (sentences and word lists written for this purpose) and count;
+nothing else is shipped and nothing is learned in use. Changing that file changes the bitstream.
 
 Two predictions are averaged. One is of the next symbol after the last `SYMBOL_ORDER` symbols. The
 other is of the word being spelled, after the `WORD_ORDER` words or marks before it: of the words
@@ -21,7 +19,6 @@ from numpy.typing import NDArray
 from semcast.codecs.text_ngrams import ONE, IntArray, NGrams
 from semcast.codecs.text_symbols import END, IS_LETTER, NUM_SYMBOLS, SPACE, symbols_of
 
-CAPTIONS = Path(__file__).parent / "text_captions.txt"
 SENTENCES = Path(__file__).parent / "text_sentences.txt"
 
 # Chosen by training/fit_text_codec.py.
@@ -38,7 +35,7 @@ class TextModel:
     """What is counted from a corpus. `predictor()` uses it for one caption."""
 
     def __init__(self, lines: list[str]) -> None:
-        """`lines`: one caption each."""
+        """`lines`: one caption, sentence or list of words each."""
         captions = [symbols_of(line)[0] for line in lines]
         tokens = [_tokens(symbols) for symbols in captions]
         vocabulary = sorted({token for line in tokens for token in line if IS_LETTER[token[0]]})
@@ -124,13 +121,7 @@ class Predictor:
 @lru_cache(maxsize=1)
 def shipped_model() -> TextModel:
     """The model that crosses no channel because both ends have it."""
-    return TextModel(
-        [
-            line
-            for path in (CAPTIONS, SENTENCES)
-            for line in path.read_text(encoding="utf-8").splitlines()
-        ]
-    )
+    return TextModel(SENTENCES.read_text(encoding="utf-8").splitlines())
 
 
 def _tokens(symbols: list[int]) -> list[_Word]:

@@ -14,12 +14,16 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LINE_CHARACTERS = 26
 
 
+_OBJECTS = (
+    *((86, 180, 233), (240, 228, 66), (255, 122, 60), (53, 214, 164)),
+    *((242, 154, 201), (255, 255, 255), (127, 162, 255), (255, 176, 46)),
+)
+"""RGB of labels 1, 2, ...; the page's pens (`console/static/modalities.js`)."""
+
+
 def label_colour(label: int) -> tuple[int, int, int]:
-    """RGB of an object: hues a golden angle apart, so that neighbours differ."""
-    hue = np.uint8((label * 111) % 180)
-    hsv = np.array([[[hue, 150, 225]]], np.uint8)
-    red, green, blue = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].tolist()
-    return red, green, blue
+    """RGB of an object, label 1 or more."""
+    return _OBJECTS[(label - 1) % len(_OBJECTS)]
 
 
 def draw_labels(labels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ from semcast.codecs import contours_tables
 from semcast.codecs.contours import ContourSettings, ContourState, plan_contours
 from semcast.codecs.contours_directions import angle_bin, on_square, turn_context
 from semcast.codecs.contours_symbols import SymbolCounter
-from semcast.codecs.contours_syntax import code_frame
+from semcast.codecs.contours_syntax import GONE, code_frame
 
 TABLES = Path(contours_tables.__file__)
 BUDGETS = (25, 50, 100, 200, 500)
@@ -30,6 +30,8 @@ DELAYS = (1, 3)
 STEP = contours_tables.STEP
 _FLOOR = 0.01
 """Share of each symbol's frequency that is given away unseen: other videos differ."""
+_DEATHS = 20
+"""One object in so many may go at any frame: a death must fit the smallest budget."""
 _UNCHANGED = (112, 16)
 """Chosen, not fitted: no training scene stands still, others do."""
 
@@ -160,6 +162,8 @@ def fit(recorders: list[Recorder]) -> dict[str, NDArray[np.int64]]:
     for (name, context), sequences in frames.items():
         order = np.random.default_rng(0).permutation(len(sequences))
         tables[name][context] = fit_row([sequences[i] for i in order], tables[name].shape[1])
+    for row in tables["mode"]:
+        row[GONE] = max(row[GONE], row.sum() // _DEATHS + 1)
     tables["unchanged"][0] = _UNCHANGED
     tables["turn"] = fit_turns([turn for recorder in recorders for turn in recorder.turns])
     return tables

@@ -244,7 +244,7 @@ def _polygons(
     for level in reversed(range(len(LEVEL_STEPS))):
         step = geometry.grid_step(level)
         tolerance = choices.tolerance_px * LEVEL_STEPS[level] / LEVEL_STEPS[0]
-        if tolerance > window.root / 4 or tolerance < window.root / 60:
+        if level > 0 and tolerance > window.root / 4:
             continue
         start = nearest_grid_point(held, geometry, step) if held is not None else None
         rings, bits = fit_rings(

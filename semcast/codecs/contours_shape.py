@@ -79,8 +79,11 @@ def _edge_bits(
     qx, qy = ring[b, 0] - ring[a, 0], ring[b, 1] - ring[a, 1]
     radius = max(abs(x), abs(y))
     last = max(abs(px), abs(py))
-    if radius == 0 or radius > max_length or last == 0 or last > max_length:
+    if d == 0:
+        return 0.0  # The closing edge is not coded.
+    if radius == 0 or radius > max_length or last == 0:
         return 1e6
+    last = min(last, max_length)
     last_turn = angle_bin(qx, qy, px, py)
     turn = turn_cost[turn_context(last_turn, radius), angle_bin(px, py, x, y)]
     return float(length_cost[contexts[last], radius] + turn)

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transmitter.extractors.cuts import COLOUR_LEVELS, CutDetector, colour_codes
-from transmitter.extractors.object_motion import Flow, Grey, backward_flow, warp
+from transmitter.extractors.object_motion import Flow, Grey, Warp, backward_flow
 from transmitter.extractors.working_size import working_size
 
 MAX_OBJECTS = 15
@@ -151,10 +151,10 @@ class Tracker:
 
     def _move(self, flow: Flow) -> None:
         """Tracks' maps to where the flow says they are now."""
+        move = Warp(flow)
         for track in self._tracks:
-            both = np.stack([track.soft, track.shown.astype(np.float32)], axis=-1)
-            moved = np.asarray(warp(both, flow), np.float32)
-            track.soft, track.shown = moved[..., 0], moved[..., 1] > 0.5
+            track.soft = move(track.soft)
+            track.shown = move(255 * track.shown.astype(np.uint8)) > 127
 
     def _take(
         self,
@@ -251,9 +251,9 @@ class Tracker:
         if not self._tracks or not len(found):
             return owners
         maps = np.stack([track.soft > 0.5 for track in self._tracks])
-        flat = maps.reshape(len(maps), -1).astype(np.float32)
-        both = flat @ found.reshape(len(found), -1).astype(np.float32).T
-        own = flat.sum(1)[:, None]
+        flat = maps[:, :, ::2].reshape(len(maps), -1).astype(np.float32)
+        both = 2 * flat @ found[:, :, ::2].reshape(len(found), -1).astype(np.float32).T
+        own = 2 * flat.sum(1)[:, None]
         overlap = both / np.maximum(own + areas - both, 1)
         alike = np.array([[np.minimum(t.colours, c).sum() for c in colours] for t in self._tracks])
         free_tracks, free_masks = set(range(len(maps))), {k for k in range(len(found)) if areas[k]}
@@ -352,11 +352,39 @@ class Tracker:
             level = track.soft + settings.inertia * (2 * track.shown.astype(np.float32) - 1)
             track.shown = tidy(level > 0.5)
             level = np.where(track.shown, np.maximum(level, 0.51), np.minimum(level, 0.49))
-            fine = cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR)
-            wins = fine > strongest
-            labels[wins] = track.label
-            strongest[wins] = fine[wins]
+            rows, columns, fine = _enlarged(level, width, height)
+            rivals = strongest[rows, columns]
+            wins = fine > rivals
+            labels[rows, columns][wins] = track.label
+            rivals[wins] = fine[wins]
         return labels
+
+
+def _enlarged(
+    level: NDArray[np.float32], width: int, height: int
+) -> tuple[slice, slice, NDArray[np.float32]]:
+    """Where a map [h, w] exceeds a half: rows and columns at full size, and the map enlarged there.
+
+    Pixel centres lie on pixel centres, as in `cv2.resize`.
+    """
+    left, top, wide, high = cv2.boundingRect((level > 0.5).astype(np.uint8))
+    to_x, to_y = width / level.shape[1], height / level.shape[0]
+    x = max(0, int((left - 1) * to_x)), min(width, int((left + wide + 1) * to_x) + 1)
+    y = max(0, int((top - 1) * to_y)), min(height, int((top + high + 1) * to_y) + 1)
+    back = np.array(
+        [
+            [1 / to_x, 0, (x[0] + 0.5) / to_x - 0.5],
+            [0, 1 / to_y, (y[0] + 0.5) / to_y - 0.5],
+        ]
+    )
+    fine = cv2.warpAffine(
+        level,
+        back,
+        (x[1] - x[0], y[1] - y[0]),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return slice(*y), slice(*x), np.asarray(fine, np.float32)
 
 
 def tidy(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -365,7 +393,10 @@ def tidy(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if not area:
         return mask
     least = max(10, area // 25)
-    out = mask
+    left, top, wide, high = cv2.boundingRect(mask.astype(np.uint8))
+    box = slice(max(0, top - 1), top + high + 1), slice(max(0, left - 1), left + wide + 1)
+    whole = mask.copy()
+    out = mask[box]
     for value in (True, False):
         plane = (out == value).astype(np.uint8)
         count, parts, stats, _ = cv2.connectedComponentsWithStats(plane, connectivity=4)
@@ -374,7 +405,8 @@ def tidy(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         small = stats[:, cv2.CC_STAT_AREA] < least
         small[0] = False
         out = np.where(small[parts], not value, out)
-    return out
+    whole[box] = out
+    return whole
 
 
 def _saliences(masks: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -388,8 +420,9 @@ def _saliences(masks: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArr
 
 
 def _histogram(codes: NDArray[np.intp], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Shares of colours under a mask, in all 1; zeros under an empty one."""
-    counts = np.bincount(codes[mask], minlength=COLOUR_LEVELS**3).astype(np.float32)
+    """Shares of colours under every other row and column of a mask; zeros under an empty one."""
+    seen = codes[::2, ::2][mask[::2, ::2]]
+    counts = np.bincount(seen, minlength=COLOUR_LEVELS**3).astype(np.float32)
     return counts / max(1.0, float(counts.sum()))
 
 

@@ -1,6 +1,6 @@
 """Sketches measured: how well the extractor finds edges, and what its sketches cost to send.
 
-    python -m benchmarks.sketches --data ../shared/data [--images 200] [--frames 24]
+    python -m benchmarks.sketches --data ../shared/data [--images 100] [--frames 20]
 
 Edges: the test pictures of BSDS500, whose human maps neither the extractor nor its settings have
 seen. A drawn pixel is right if a human's lies within 0.0075 of the picture's diagonal, a human's
@@ -126,7 +126,8 @@ def network_of(sketcher: Sketcher) -> Callable[[Bitmap], Floats]:
             rgb, 0, -rgb.shape[0] % 16, 0, -rgb.shape[1] % 16, cv2.BORDER_REPLICATE
         )
         with torch.inference_mode():
-            found = network(to_unit(torch.from_numpy(padded)[None]))[0, 0].sigmoid().numpy()
+            picture = to_unit(torch.from_numpy(padded)[None]).to(next(network.parameters()).dtype)
+            found = network(picture)[0, 0].float().sigmoid().numpy()
         return np.asarray(found[: rgb.shape[0], : rgb.shape[1]], np.float32)
 
     return probability
@@ -290,8 +291,8 @@ def main() -> None:
     """Runs everything and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--frames", type=int, default=24, help="of each clip")
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--frames", type=int, default=20, help="of each clip")
     parser.add_argument("--part", choices=("all", "edges", "codec"), default="all")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

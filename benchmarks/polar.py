@@ -273,9 +273,10 @@ def plot(result: dict[str, Any], path: Path) -> None:
         measured = [row["snr_db_at_1_percent"] for row in rows]
         theory = [row["normal_approximation_binary_input_db"] for row in rows]
         left.plot(bits, measured, "o-", color=colour, label=f"rate {name}, list of 8")
-        left.plot(bits, theory, "--", color=colour, label="normal approximation, 4-QAM")
+        left.plot(bits, theory, "--", color=colour, label="normal approximation")
     left.set(xscale="log", xticks=SIZES, xticklabels=SIZES, title="Polar code and CRC-11")
     left.minorticks_off()
+    left.set_ylim(top=6.5)
     for index, name in enumerate(CROSSOVER_RATES):
         rows = [row for row in result["crossover"] if row["rate"] == name]
         bits = [row["info_bits"] for row in rows]
@@ -287,7 +288,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     for axes in (left, right):
         axes.set_xlabel("information bits, CRC included")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, ncols=2, loc="upper right")
     figure.savefig(path, dpi=110)
 
 

@@ -208,6 +208,19 @@ def test_silence_and_noise_are_no_words() -> None:
         turbo.turbo_decode(np.full(size, fill, np.float32), 60, CRC)
 
 
+def test_a_weak_crc_is_not_all_that_stands_against_noise() -> None:
+    """A CRC of 6 bits holds for one word in 64, and each of 8 iterations makes another: 80 to 100
+    of 800 would pass. The constituent decoders agree on none of them."""
+    rng = np.random.default_rng(3)
+    size = turbo.buffer_size(176)
+    passed = 0
+    for scale in (0.3, 1.0, 3.0, 10.0):
+        for _ in range(200):
+            llr = (scale * rng.normal(size=size)).astype(np.float32)
+            passed += turbo.turbo_decode(llr, 176, "crc6").payload is not None
+    assert passed <= 2
+
+
 def test_a_word_whose_crc_is_not_inverted_is_refused() -> None:
     word = crc.attach(random_bits(84, 1), CRC)
     combined = (8.0 * turbo.turbo_encode(word) - 4.0).astype(np.float32)

@@ -39,7 +39,6 @@ from transmitter.extractors.sketch_network import WIDTHS, SketchNetwork
 from transmitter.extractors.thinning import ridges
 
 BOUNDARIES_PATH = Path("out") / "training" / "boundaries.npz"
-SCENES_DIR = Path("out") / "training" / "scenes"
 
 WINDOW = 256
 """Side of the pictures whose boundaries are found, and from which crops are cut."""
@@ -243,7 +242,7 @@ def _with_scenes(library: Library, count: int) -> Library:
     """A library with simulated scenes; a pack brings its own."""
     if not count or library.path.suffix == PACK_SUFFIX:
         return library
-    from training.pack import render_scenes
+    from training.pack import SCENES_DIR, render_scenes
 
     rendered = {path.stem for path in render_scenes(count, SCENES_DIR)}
     opened = open_library(SCENES_DIR)

@@ -11,7 +11,7 @@ and a real frame is then predicted from whatever came of it. A finding is
   process itself sleeps would show as a hang, below), confirmed by a second call;
 * an allocation that takes the process more than 64 MB above its size after warm-up: the kernel
   refuses it (RLIMIT_AS), which shows as MemoryError or as the end of the process;
-* a hang: no progress for a minute ends the process with the place it hung at.
+* a hang: no progress for two minutes ends the process with the place it hung at.
 
 With --bounds, what numba compiles checks every index: reading beside an array, which else would
 pass unseen, is an IndexError. It is compiled anew for that, and kept as an entry of its own.
@@ -44,9 +44,9 @@ from semcast.codecs.errors import CorruptPayloadError
 LONGEST_CALL_S = 0.05
 LARGEST_GROWTH = 64 << 20
 MOST_FINDINGS = 5
-HANG_S = 60
+HANG_S = 120
 WARM_UP_CALLS = 500
-CALLS_A_ROUND = 500
+CALLS_A_ROUND = 100
 RESULTS = Path("benchmarks/results/fuzz_decoders.json")
 
 Mutation = Callable[[Case, np.random.Generator], Bits]

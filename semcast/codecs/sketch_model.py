@@ -131,13 +131,13 @@ def class_of(bitmap: NDArray[np.uint8], reference: NDArray[np.uint8] | None) -> 
     return MapClass(fullness_of(bitmap), stillness)
 
 
-def _sums(
-    shape: tuple[int, int], reference: NDArray[np.uint8] | None, kind: MapClass
-) -> tuple[NDArray[np.int32], ContextModel]:
-    """The hidden layer's sums before any pixel is known, int32 [h, w, H], and the model."""
+def sums_without_class(
+    shape: tuple[int, int], reference: NDArray[np.uint8] | None
+) -> NDArray[np.int32]:
+    """The hidden layer's sums of a map of which nothing is known but its reference, [h, w, H]."""
     model = model_of(reference is not None)
     sums = np.empty((*shape, NUM_HIDDEN), dtype=np.int32)
-    sums[:] = model.bias + model.fullness[kind.fullness] + model.stillness[kind.stillness]
+    sums[:] = model.bias
     reach: int = BORDER_REACH
     sums[:, :reach] += model.borders[0]
     sums[:, -reach:] += model.borders[1]
@@ -145,7 +145,12 @@ def _sums(
     sums[-reach:] += model.borders[3]
     if reference is not None:
         _add_reference(reference, AROUND, model.around, sums)
-    return sums, model
+    return sums
+
+
+def _of_class(sums: NDArray[np.int32], model: ContextModel, kind: MapClass) -> NDArray[np.int32]:
+    of_all = model.fullness[kind.fullness] + model.stillness[kind.stillness]
+    return np.asarray(sums + of_all, dtype=np.int32)
 
 
 @numba.njit(cache=True)
@@ -193,21 +198,35 @@ def _walk(bitmap, sums, places, weights, output, constant, indices):  # type: ig
 
 
 def logit_indices(
-    bitmap: NDArray[np.uint8], reference: NDArray[np.uint8] | None, kind: MapClass
+    bitmap: NDArray[np.uint8],
+    reference: NDArray[np.uint8] | None,
+    kind: MapClass,
+    known: NDArray[np.int32] | None = None,
 ) -> NDArray[np.int64]:
-    """Index into `frequencies` and `bits_of` of each pixel of a map, [h, w]."""
+    """Index into `frequencies` and `bits_of` of each pixel of a map, [h, w].
+
+    known: `sums_without_class`, by one who asks for many maps of one reference.
+    """
     height, width = bitmap.shape
-    sums, model = _sums((height, width), reference, kind)
+    if known is None:
+        known = sums_without_class((height, width), reference)
+    model = model_of(reference is not None)
     indices = np.empty(bitmap.shape, dtype=np.int64)
-    _walk(bitmap, sums, BEFORE, model.before, model.output, model.constant, indices)
+    _walk(
+        bitmap, _of_class(known, model, kind), BEFORE, model.before, model.output, model.constant,
+        indices,
+    )  # fmt: skip
     return indices
 
 
 def pixel_bits(
-    bitmap: NDArray[np.uint8], reference: NDArray[np.uint8] | None, kind: MapClass
+    bitmap: NDArray[np.uint8],
+    reference: NDArray[np.uint8] | None,
+    kind: MapClass,
+    known: NDArray[np.int32] | None = None,
 ) -> NDArray[np.float64]:
-    """Cost of each pixel in bits, [h, w]."""
-    return np.asarray(bits_of()[logit_indices(bitmap, reference, kind), bitmap])
+    """Cost of each pixel in bits, [h, w]; arguments as of `logit_indices`."""
+    return np.asarray(bits_of()[logit_indices(bitmap, reference, kind, known), bitmap])
 
 
 def ones_of(
@@ -269,7 +288,8 @@ def decode_pixels(
 
     Raises CorruptPayloadError where the bits fit no symbol.
     """
-    sums, model = _sums(shape, reference, kind)
+    model = model_of(reference is not None)
+    sums = _of_class(sums_without_class(shape, reference), model, kind)
     bitmap = np.zeros(shape, dtype=np.uint8)
     ones = np.zeros(bitmap.size, dtype=np.int64)
     fits = _decode(

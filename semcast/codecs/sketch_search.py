@@ -21,7 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcast.codecs.sketch_bitmap import without_specks
-from semcast.codecs.sketch_model import MapClass, class_of, fullness_of, pixel_bits
+from semcast.codecs.sketch_model import (
+    MapClass,
+    class_of,
+    fullness_of,
+    pixel_bits,
+    sums_without_class,
+)
 
 MAX_MOTION = 7
 
@@ -98,13 +104,10 @@ def _best_motion(rows, columns, score):  # type: ignore[no-untyped-def]
 
 
 def fit_to_budget(bitmap: Bitmap, reference: Bitmap | None, budget_bits: float) -> Bitmap | None:
-    """The map, or the best of it that costs at most `budget_bits` (its pixels and nothing else).
+    """The best of a map that costs at most `budget_bits` (its pixels and nothing else).
 
     reference: as the decoder will see it. None where not even the cheapest map fits.
     """
-    whole = _coded(bitmap, reference)
-    if whole.bits <= budget_bits:
-        return bitmap
     best = _Pieces(bitmap, reference).within(budget_bits)
     return None if best is None else best.bitmap
 
@@ -120,15 +123,13 @@ def _beyond(bitmap: Bitmap, other: Bitmap) -> Bitmap:
     return bitmap & (1 - near)
 
 
-def _coded(bitmap: Bitmap, reference: Bitmap | None) -> Choice:
-    return Choice(bitmap, float(pixel_bits(bitmap, reference, class_of(bitmap, reference)).sum()))
-
-
 class _Pieces:
     """The pieces of a map, and what each choice costs and spoils."""
 
     def __init__(self, bitmap: Bitmap, reference: Bitmap | None) -> None:
         self._bitmap, self._reference = bitmap, reference
+        height, width = bitmap.shape
+        self._known = sums_without_class((height, width), reference)
         kept = np.zeros_like(bitmap) if reference is None else reference
         self._sources = np.stack([np.zeros_like(bitmap), kept, bitmap])
         self._piece, weight = _cut_up(bitmap, kept)
@@ -142,7 +143,7 @@ class _Pieces:
             )
 
         self._bits = np.stack(
-            [summed(pixel_bits(source, reference, kind)) for source in self._sources]
+            [summed(pixel_bits(source, reference, kind, self._known)) for source in self._sources]
         )
         missing = summed(_beyond(bitmap, kept))
         beside = summed(bitmap & (1 - kept)) - missing
@@ -185,7 +186,7 @@ class _Pieces:
         budget_bits: float,
     ) -> tuple[Choice, NDArray[np.intp]] | None:
         """The better of two, where the new one fits."""
-        found = _coded(self._map_of(choices), self._reference)
+        found = self._coded(self._map_of(choices))
         self._fits = found.bits <= budget_bits
         if self._fits and (best is None or self._loss(choices) < self._loss(best[1])):
             return found, choices
@@ -205,7 +206,7 @@ class _Pieces:
             tried[k] = True
             more = choices.copy()
             more[k] = NEW
-            found = _coded(self._map_of(more), self._reference)
+            found = self._coded(self._map_of(more))
             if found.bits <= budget_bits:
                 best, choices = found, more
         return best, choices
@@ -225,7 +226,7 @@ class _Pieces:
             for take in (share, 0.6 * share):
                 last = rows[int(take * (len(rows) - 1))] if len(rows) else 0
                 upper = (self._piece == k + 1) & (np.arange(len(base)) <= last)[:, None]
-                found = _coded(np.where(upper, self._bitmap, base), self._reference)
+                found = self._coded(np.where(upper, self._bitmap, base))
                 if found.bits <= budget_bits:
                     best, base = found, found.bitmap
                     break
@@ -237,6 +238,11 @@ class _Pieces:
         mended = self._spoilt[choices, index] - self._spoilt[NEW]
         cost = self._bits[NEW] - self._bits[choices, index]
         return np.where(choices == NEW, 0, mended / np.maximum(cost, 0.5)), cost
+
+    def _coded(self, bitmap: Bitmap) -> Choice:
+        kind = class_of(bitmap, self._reference)
+        bits = pixel_bits(bitmap, self._reference, kind, self._known)
+        return Choice(bitmap, float(bits.sum()))
 
     def _loss(self, choices: NDArray[np.intp]) -> float:
         return float(self._spoilt[choices, np.arange(len(choices))].sum())

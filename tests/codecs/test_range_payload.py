@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semcast.codecs.errors import CorruptPayloadError
-from semcast.codecs.range_payload import PayloadReader, PayloadWriter, categorical
+from semcast.codecs.range_payload import (
+    BINARY_TOTAL,
+    PayloadReader,
+    PayloadWriter,
+    categorical,
+)
 
 
 @given(seed=st.integers(0, 2**32 - 1), num_symbols=st.integers(0, 400), skew=st.floats(0.0, 12.0))
@@ -55,3 +60,31 @@ def test_a_clone_goes_on_by_itself() -> None:
     assert writer.num_bits == len(before) < copy.num_bits
     reader = PayloadReader(copy.finish())
     assert [reader.read(model) for _ in range(7)] == [1, 2, 0, 1, 0, 1, 1]
+
+
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 300))
+@settings(max_examples=50, deadline=None)
+def test_binary_symbols_are_passed_over_between_others(seed: int, count: int) -> None:
+    """`position` tells where they begin; other symbols than were written are noticed."""
+    rng = np.random.default_rng(seed)
+    ones = rng.choice([0, 1, 900, BINARY_TOTAL // 2, BINARY_TOTAL], count).astype(np.int64)
+    symbols = (rng.random(count) * BINARY_TOTAL < ones).astype(np.uint8)
+    model = categorical([1, 5, 3])
+    writer = PayloadWriter()
+    writer.write(1, model)
+    at = writer._encoder.pos()
+    writer.write_binary(symbols, ones)
+    writer.write(2, model)
+    reader = PayloadReader(writer.finish())
+    assert reader.read(model) == 1
+    position = reader.position()
+    assert (position.next_word, (position.lower, position.interval)) == at
+    reader.skip_binary(symbols, ones)
+    assert reader.read(model) == 2
+    if count:
+        wrong = symbols.copy()
+        wrong[0] ^= 1
+        reader = PayloadReader(writer.finish())
+        reader.read(model)
+        with pytest.raises(CorruptPayloadError):
+            reader.skip_binary(wrong, ones)

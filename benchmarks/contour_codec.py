@@ -8,6 +8,8 @@ entry). Parts:
 * `intra`: DAVIS masks at their own size (570x320), every 25th (train) or 10th (val) frame, no
   reference, budget as large as it takes: bits over xi and Q. Settings were chosen on
   `train`; `val` is only reported.
+* `gain`: the same frames with every object on the level of detail that pays (Q = 129, xi as by
+  default), over the least gain a bit must bring.
 * `period`: 8 frames a second at 256x256, a budget every frame, an I-frame every P frames (0: the
   first only); half of DAVIS train, val, and the bundled simulated samples (which
   no table is fitted on).
@@ -127,42 +129,59 @@ def summary(
     }
 
 
+def intra_frames(data: Path, split: str) -> list[tuple[str, NDArray[np.uint8]]]:
+    """Sequence and label map of the frames coded without a reference."""
+    every = 25 if split == "train" else 10
+    return [
+        (name, labels)
+        for name, maps in davis(data, split, every)
+        for labels in maps
+        if labels.any()
+    ]
+
+
+def intra_row(
+    frames: list[tuple[str, NDArray[np.uint8]]], session: ContourSettings
+) -> dict[str, Any]:
+    """Every frame by itself, with all the bits it takes."""
+    bits, points, fidelity = [], [], []
+    by_name: dict[str, list[float]] = {}
+    for name, labels in frames:
+        num_bits, state = code(labels, None, 1e6, session)
+        bits.append(num_bits)
+        points.append(contour_points(labels))
+        by_name.setdefault(name, []).extend(ious(labels, state.labels))
+        fidelity += ious(labels, state.labels)
+    sequences = {name: round(float(np.mean(values)), 3) for name, values in by_name.items()}
+    return {**summary(bits, points, fidelity, session), "iou_by_sequence": sequences}
+
+
 def measure_intra(data: Path) -> list[dict[str, Any]]:
     """Bits and IoU over xi and Q without a reference."""
     rows: list[dict[str, Any]] = []
-    for split, every in (("train", 25), ("val", 10)):
-        frames = [
-            (name, labels)
-            for name, maps in davis(data, split, every)
-            for labels in maps
-            if labels.any()
-        ]
-        points = [contour_points(labels) for _, labels in frames]
+    for split in ("train", "val"):
+        frames = intra_frames(data, split)
         for num_symbols in (33, 65, 129):
             for tolerance in (0.7, 1.4, 2.8, 5.6):
                 session = ContourSettings(
                     width=570, height=320, num_symbols=num_symbols, tolerance=tolerance, min_gain=0
                 )
-                bits, fidelity = [], []
-                by_name: dict[str, list[float]] = {}
-                for name, labels in frames:
-                    num_bits, state = code(labels, None, 1e6, session)
-                    bits.append(num_bits)
-                    fidelity += ious(labels, state.labels)
-                    by_name.setdefault(name, []).extend(ious(labels, state.labels))
-                rows.append(
-                    {
-                        "split": split,
-                        "q": num_symbols,
-                        "xi_px": round(session.choices.tolerance_px, 2),
-                        **summary(bits, points, fidelity, session),
-                        "iou_by_sequence": {
-                            name: round(float(np.mean(values)), 3)
-                            for name, values in by_name.items()
-                        },
-                    }
-                )
+                xi_px = round(session.choices.tolerance_px, 2)
+                point = {"split": split, "q": num_symbols, "xi_px": xi_px}
+                rows.append({**point, **intra_row(frames, session)})
                 print(rows[-1], flush=True)
+    return rows
+
+
+def measure_gain(data: Path) -> list[dict[str, Any]]:
+    """Bits and IoU where each object has the detail that pays."""
+    rows: list[dict[str, Any]] = []
+    for split in ("train", "val"):
+        frames = intra_frames(data, split)
+        for min_gain in (0.002, 0.004, 0.008, 0.015, 0.03):
+            session = ContourSettings(width=570, height=320, num_symbols=129, min_gain=min_gain)
+            rows.append({"split": split, "min_gain": min_gain, **intra_row(frames, session)})
+            print(rows[-1], flush=True)
     return rows
 
 
@@ -314,6 +333,14 @@ def draw(results: dict[str, Any], path: Path) -> None:
                 style + "o",
                 label=f"Q={q}, {split}",
             )
+    for split, style in (("train", "k--"), ("val", "k-")):
+        rows = [r for r in results.get("gain", []) if r["split"] == split]
+        axes[0].plot(
+            [r["bits_per_contour_point"] for r in rows],
+            [r["mean_iou"] for r in rows],
+            style + "s",
+            label=f"detail that pays, {split}",
+        )
     axes[0].set(title="I-frames, DAVIS 570x320", xlabel="bit per contour point", ylabel="mean IoU")
     for axis, wanted in ((axes[1], "simulated"), (axes[2], "davis val")):
         for period in (1, 8, 0):
@@ -338,7 +365,7 @@ def main() -> None:
     """Measure the parts asked for; keep the others' results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parts = ("intra", "period", "still", "operating_point", "speed")
+    parts = ("intra", "gain", "period", "still", "operating_point", "speed")
     parser.add_argument("--only", nargs="*", choices=parts, default=parts)
     arguments = parser.parse_args()
     path = RESULTS / "contour_codec.json"
@@ -349,6 +376,7 @@ def main() -> None:
     results["machine"] = f"{platform.machine()}, {platform.system()}, one core, shared with others"
     measures = {
         "intra": lambda: measure_intra(arguments.data),
+        "gain": lambda: measure_gain(arguments.data),
         "period": lambda: measure_period(arguments.data),
         "still": measure_still,
         "operating_point": measure_operating_point,

@@ -19,8 +19,8 @@ from semcast.codecs.contours_polygon import (
     SUBPIXELS,
     label_boxes,
     paint,
+    painted_score,
     prefix_sums,
-    shape_score,
 )
 from semcast.codecs.contours_repair import splices
 from semcast.codecs.contours_shape import fit_rings, traced_rings
@@ -89,6 +89,8 @@ class _Window:
     y: int
     mask: NDArray[np.bool_]
     hidden: NDArray[np.bool_]
+    weights: NDArray[np.int8]
+    """1 in the object, -1 outside, 0 hidden."""
     sums: NDArray[np.int32]
     area_px: int
     """Pixels of the object that nothing in front hides."""
@@ -113,7 +115,7 @@ class _Window:
 
     def wrong_px(self, held: ContourObject) -> int:
         points = held.points - np.array([self.x, self.y], dtype=np.int32) * SUBPIXELS
-        return self.area_px - shape_score(points, held.offsets, self.sums)
+        return self.area_px - painted_score(points, held.offsets, self.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +162,8 @@ def _window(
     x0, y0, x1, y1 = box
     mask = labels[y0:y1, x0:x1] == object_id
     weights = np.where(hidden, 0, 2 * mask.astype(np.int8) - 1).astype(np.int8)
-    return _Window(x0, y0, mask, hidden, prefix_sums(weights), int((mask & ~hidden).sum()))
+    area_px = int((mask & ~hidden).sum())
+    return _Window(x0, y0, mask, hidden, weights, prefix_sums(weights), area_px)
 
 
 def _around(box: _Box, held: ContourObject | None, geometry: Geometry) -> _Box:

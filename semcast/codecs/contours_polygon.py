@@ -1,10 +1,10 @@
 """Polygons on a pixel grid: tracing borders, filling, counting wrong pixels. All integer.
 
 Coordinates are (x, y) in `SUBPIXELS`-ths of a pixel; pixel (column c, row r) covers
-[c, c+1) x [r, r+1) and belongs to a polygon that winds around its centre. Several closed rings
-make a shape: `points` int32 [n, 2] holds them one after another, ring i from `offsets[i]` to
-`offsets[i+1]` (int32 [rings + 1]). Outer rings run clockwise as seen on screen, holes the other
-way round.
+[c, c+1) x [r, r+1) and belongs to a polygon that winds clockwise, as seen on screen, around its
+centre. Several closed rings make a shape: `points` int32 [n, 2] holds them one after another, ring
+i from `offsets[i]` to `offsets[i+1]` (int32 [rings + 1]). Outer rings run clockwise, holes the
+other way round.
 """
 
 import numba
@@ -135,7 +135,7 @@ def edge_score(x0: int, y0: int, x1: int, y1: int, sums: NDArray[np.int32]) -> i
 
 @numba.njit(cache=True)
 def ring_score(points: NDArray[np.int32], sums: NDArray[np.int32]) -> int:
-    """Weight inside one ring (pixels wound around twice count twice)."""
+    """Weight inside one ring; pixels wound around twice count twice, backwards negatively."""
     total = 0
     n = len(points)
     for i in range(n):
@@ -158,18 +158,18 @@ def shape_score(
 
 
 @numba.njit(cache=True)
-def paint(
-    labels: NDArray[np.uint8], points: NDArray[np.int32], offsets: NDArray[np.int32], value: int
-) -> None:
-    """Write `value` into every pixel of `labels` uint8 [H, W] that a shape covers."""
-    height, width = labels.shape
-    if len(points) == 0:
-        return
-    top = max((int(points[:, 1].min()) + _HALF - 1) // SUBPIXELS, 0)
-    bottom = min((int(points[:, 1].max()) + _HALF - 1) // SUBPIXELS, height)
+def _windings(
+    points: NDArray[np.int32], offsets: NDArray[np.int32], height: int, width: int
+) -> tuple[int, NDArray[np.int16]]:
+    """Row of the topmost pixel, and the changes of the winding number along each row from there:
+    int16 [rows, width + 1]."""
+    top = bottom = 0
+    if len(points) > 0:
+        top = max((int(points[:, 1].min()) + _HALF - 1) // SUBPIXELS, 0)
+        bottom = min((int(points[:, 1].max()) + _HALF - 1) // SUBPIXELS, height)
+    turns = np.zeros((max(bottom - top, 0), width + 1), dtype=np.int16)
     if bottom <= top:
-        return
-    turns = np.zeros((bottom - top, width + 1), dtype=np.int16)
+        return 0, turns
     for i in range(len(offsets) - 1):
         for a in range(offsets[i], offsets[i + 1]):
             b = a + 1 if a + 1 < offsets[i + 1] else offsets[i]
@@ -177,22 +177,47 @@ def paint(
             x1, y1 = int(points[b, 0]), int(points[b, 1])
             if y0 == y1:
                 continue
-            sign = 1
+            sign = -1
             if y0 > y1:
                 x0, y0, x1, y1 = x1, y1, x0, y0
-                sign = -1
+                sign = 1
             first = max((y0 + _HALF - 1) // SUBPIXELS, 0)
             last = min((y1 + _HALF - 1) // SUBPIXELS, height)
             for row in range(first, last):
                 crossing = x0 + (SUBPIXELS * row + _HALF - y0) * (x1 - x0) // (y1 - y0)
                 column = min(max((crossing + _HALF - 1) // SUBPIXELS, 0), width)
                 turns[row - top, column] += sign
-    for row in range(top, bottom):
+    return top, turns
+
+
+@numba.njit(cache=True)
+def paint(
+    labels: NDArray[np.uint8], points: NDArray[np.int32], offsets: NDArray[np.int32], value: int
+) -> None:
+    """Write `value` into every pixel of `labels` uint8 [H, W] that a shape covers."""
+    top, turns = _windings(points, offsets, labels.shape[0], labels.shape[1])
+    for row in range(len(turns)):
         winding = 0
-        for column in range(width):
-            winding += turns[row - top, column]
-            if winding != 0:
-                labels[row, column] = value
+        for column in range(labels.shape[1]):
+            winding += turns[row, column]
+            if winding > 0:
+                labels[top + row, column] = value
+
+
+@numba.njit(cache=True)
+def painted_score(
+    points: NDArray[np.int32], offsets: NDArray[np.int32], weights: NDArray[np.int8]
+) -> int:
+    """Weight of the pixels that a shape covers; exact where rings cross themselves too."""
+    top, turns = _windings(points, offsets, weights.shape[0], weights.shape[1])
+    total = 0
+    for row in range(len(turns)):
+        winding = 0
+        for column in range(weights.shape[1]):
+            winding += turns[row, column]
+            if winding > 0:
+                total += weights[top + row, column]
+    return total
 
 
 @numba.njit(cache=True)

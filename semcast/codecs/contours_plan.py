@@ -275,7 +275,7 @@ def _polygons(
 
 
 def _blob(
-    object_id: int, window: _Window, geometry: Geometry, choices: EncoderChoices
+    object_id: int, held: ContourObject | None, window: _Window, geometry: Geometry
 ) -> _Offer | None:
     """The octagon that fits an object best, on a grid in keeping with its size."""
     rows, columns = np.nonzero(window.mask & ~window.hidden)
@@ -289,6 +289,9 @@ def _blob(
     level = levels[0] if levels else len(LEVEL_STEPS) - 1
     step = geometry.grid_step(level)
     limits = geometry.grid_size(step)
+    start_bits = float(np.log2(limits[0] * limits[1])) if held is None else 6.0
+    mode = None if held is None else Mode(STILL)
+    motion = (0, 0) if held is None else held.motion
     box = [(edge * SUBPIXELS + step // 2) // step for edge in (x0, y0, x1, y1)]
 
     def trial(box: list[int]) -> _Offer | None:
@@ -298,10 +301,10 @@ def _blob(
         if corner[0] >= limits[0] or corner[1] >= limits[1]:
             return None
         points = octagon(corner, size, step).astype(np.int32)
-        made = ContourObject(object_id, points, np.array([0, 8], dtype=np.int32), level, (0, 0))
-        bits = 12.0 + float(np.log2(limits[0] * limits[1]))
+        made = ContourObject(object_id, points, np.array([0, 8], dtype=np.int32), level, motion)
+        bits = 12.0 + start_bits
         edits = (Blob(object_id, level, corner, size),)
-        return _Offer(object_id, bits, window.wrong_px(made), None, made, edits)
+        return _Offer(object_id, bits, window.wrong_px(made), mode, made, edits)
 
     best = trial(box)
     for _ in range(4):
@@ -503,7 +506,7 @@ def _fitted(
         if object_id not in now:
             if window.area_px >= choices.min_area_px:
                 offers += _polygons(object_id, None, window, geometry, choices, budget_bits)
-                blob = _blob(object_id, window, geometry, choices)
+                blob = _blob(object_id, None, window, geometry)
                 offers += [] if blob is None else [blob]
         elif rank < _MAX_REPAIRED:
             held = now[object_id]
@@ -511,6 +514,9 @@ def _fitted(
             ways = [held, *(way for way in motions if way.id == object_id)]
             base = min(ways, key=lambda way: way.wrong_px)
             offers += _repairs(base, window, geometry, choices)
+            if base.wrong_px * 4 > window.area_px:
+                blob = _blob(object_id, held.made, window, geometry)
+                offers += [] if blob is None else [blob]
     return offers
 
 

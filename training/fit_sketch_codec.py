@@ -247,9 +247,9 @@ def main() -> None:
     """Gathers, fits, writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a folder of clips")
-    parser.add_argument("--frames", type=int, default=24, help="per clip")
-    parser.add_argument("--maps", type=int, default=2500, help="for each of the two models")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--frames", type=int, default=16, help="per clip")
+    parser.add_argument("--maps", type=int, default=900, help="for each of the two models")
+    parser.add_argument("--steps", type=int, default=4000)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     sketcher = Sketcher()

@@ -152,20 +152,37 @@ def field_cost(field: NDArray[np.int32], costs: NDArray[np.int32]) -> int:
 
 
 @numba.njit(cache=True)
+def _cost_around(field: NDArray[np.int32], costs: NDArray[np.int32], by: int, bx: int) -> int:
+    """The part of `field_cost` that the vector of one block takes part in."""
+    total = 0
+    for y in range(by, min(by + 2, field.shape[0])):
+        for x in range(bx if y == by else max(bx - 1, 0), min(bx + 2, field.shape[1])):
+            dy, dx, spread = median_predictor(field, y, x)
+            context = motion_context(spread)
+            total += costs[context, field[y, x, 0] - dy + 2 * MAX_MOTION]
+            total += costs[context, field[y, x, 1] - dx + 2 * MAX_MOTION]
+    return total
+
+
+@numba.njit(cache=True)
 def _window_error(
     target: NDArray[np.int32],
     fine: NDArray[np.int32],
     field: NDArray[np.int32],
     by: int,
     bx: int,
+    bound: float,
 ) -> int:
-    """Squared error of the overlapped prediction over the 16x16 window of a block, plane 0."""
+    """Squared error of the overlapped prediction over the 16x16 window of a block, plane 0; stops
+    at `bound`."""
     height, width = target.shape[1], target.shape[2]
     total = 0
     for y in range(max(by * BLOCK - 4, 0), min(by * BLOCK + 12, height)):
         for x in range(max(bx * BLOCK - 4, 0), min(bx * BLOCK + 12, width)):
             error = target[0, y, x] - _predict_pixel(fine, field, 0, y, x)
             total += error * error
+        if total > bound:
+            return total
     return total
 
 
@@ -266,16 +283,17 @@ def _refine(
             for sy, sx in ((-1, 0), (1, 0), (0, -1), (0, 1), (-2, 0), (2, 0), (0, -2), (0, 2)):
                 candidates[count, 0], candidates[count, 1] = old_y + sy, old_x + sx
                 count += 1
-            best = _window_error(target, fine, field, by, bx) + per_cost * field_cost(field, costs)
+            best = per_cost * _cost_around(field, costs, by, bx)
+            best += _window_error(target, fine, field, by, bx, 1e18)
             best_y, best_x = old_y, old_x
             for i in range(count):
                 dy, dx = candidates[i, 0], candidates[i, 1]
                 if (dy == old_y and dx == old_x) or max(abs(dy), abs(dx)) > MAX_MOTION:
                     continue
                 field[by, bx, 0], field[by, bx, 1] = dy, dx
-                total = _window_error(target, fine, field, by, bx) + per_cost * field_cost(
-                    field, costs
-                )
+                total = per_cost * _cost_around(field, costs, by, bx)
+                if total < best:
+                    total += _window_error(target, fine, field, by, bx, best - total)
                 if total < best:
                     best, best_y, best_x = total, dy, dx
             field[by, bx, 0], field[by, bx, 1] = best_y, best_x

@@ -1,9 +1,8 @@
 """How the low-res encoder decides: motion, prediction, transform, quantiser, filter.
 
 Nothing here is part of the format. All decisions are by squared error in RGB (the planes are
-orthonormal) at the budget: every prediction with every transform is tried at one quantiser, the
-cheapest by error + Lagrangian * bits (and the second, where it is close) gets a full search over
-quantisers and Lagrangians.
+orthonormal) at the budget: every prediction with every transform is tried at one quantiser, and the
+cheapest by error + Lagrangian * bits get a search over quantisers and Lagrangians.
 """
 
 from dataclasses import replace
@@ -43,16 +42,21 @@ _LAGRANGIAN = 0.1
 """Lagrangian in squared steps per bit; chosen on the training clips."""
 _MOTION_FACTOR = 2.3
 """Bits of vectors weigh this much more: what they gain is in part gained by coefficients."""
-_SECOND_CHANCE = 1.03
-"""The second best is searched in full if it costs at most this many times what the best does."""
+_SECOND_CHANCE = 1.05
+_MANY_BITS = 250
+"""The second cheapest is searched, too, if it costs at most so many times what the cheapest does,
+and where many bits do not make that slow and of little use; also while nothing beats holding."""
 _COARSE = 0.75
 """Above this log2 of the Lagrangian's factor at one quantiser the next one tried is coarser."""
 
 
 _BISECTIONS = 3
-_FILLING = (0.0, 0.5, 1.0)
+"""Steps of the search for the least Lagrangian that fits."""
+_FILLING = (0.0, 0.7)
 """Bits are a jumpy function of the Lagrangian, so the budget is filled up by attempts that are cut
 off where it ends, with Lagrangians 2^-x of the largest that does not fit."""
+_FULL_BITS = 2.0
+"""A budget with so little left over is full."""
 
 
 def _costs(frequencies: object) -> NDArray[np.float64]:
@@ -137,8 +141,7 @@ def _best_plans(
     room_bits: float,
     starts: list[FramePlan],
 ) -> list[FramePlan]:
-    """Every prediction with every transform at one quantiser; a full search for the best, and for
-    the second best where it is close."""
+    """Every prediction with every transform at one quantiser, then a search for the cheapest."""
     geometry = LowresGeometry(width=target.shape[2], height=target.shape[1])
     found: list[FramePlan] = []
     shortest = _shortest(quantise_means(target), target, reference)
@@ -160,10 +163,12 @@ def _best_plans(
         for search in searches:
             bits, tried = search.attempt(qp, 1.0)
             costs.append(tried.error + _LAGRANGIAN * step * step * bits)
-        ranking = np.argsort(costs, kind="stable")[:2]
-        for rank in ranking:
-            if costs[rank] <= _SECOND_CHANCE * costs[ranking[0]]:
-                found += searches[rank].run(room_bits, qp)
+        order = np.argsort(costs, kind="stable")[:3]
+        for place, index in enumerate(order):
+            close = costs[index] <= _SECOND_CHANCE * costs[order[0]] and room_bits < _MANY_BITS
+            stuck = min(found, key=lambda plan: plan.error).empty if found else True
+            if place == 0 or (place == 1 and close) or stuck:
+                found += searches[index].run(room_bits, qp)
     return [*sorted(found, key=lambda plan: plan.error), shortest]
 
 
@@ -262,7 +267,7 @@ class LowresSearch:
     ) -> tuple[float, FramePlan]:
         """Bits and plan at one quantiser; `factor` scales the Lagrangian.
 
-        With a budget, frequencies that do not fit are left out (as are planes, last first).
+        With a budget, values that do not fit are zero (the last planes are empty first).
         """
         values = np.empty(self._residual.shape, dtype=np.int32)
         counts = np.zeros(3, dtype=np.int32)
@@ -319,6 +324,8 @@ class LowresSearch:
                 bits, plan = self.attempt(qp, 2.0 ** (low - finer_by), room_bits)
                 if bits <= room_bits:
                     tried.append((bits, plan))
+                    if bits > room_bits - _FULL_BITS:
+                        break
             finer = high < _COARSE or qp == coefficients.NUM_QP - 1
             qp = max(qp - 1, 0) if finer else qp + 1
         tried.sort(key=lambda pair: pair[1].error)

@@ -335,8 +335,8 @@ def test_reading_far_past_the_end_is_bounded() -> None:
     assert _decodes_or_refuses(np.zeros(0, dtype=np.uint8), None) in (True, False)
 
 
-GOLDEN_BITS = "1c284cd4a91ba242356f65895cb62e5f6692e26eefab385542df918e6dbb61a8"
-GOLDEN_PLANES = "745d16954c207ea73f059d08c29155047a2c814a1e41c091c1deab0dfd4f9b68"
+GOLDEN_BITS = "a3d0236a8a2f8315750117e6894c0e00ce71a7ee728cceb063752e99988f423d"
+GOLDEN_PLANES = "7afe25d3dd63cdee880297b15d74ff4b8f1fe00bc29650ed8fdb5f3f25ecaaff"
 
 
 @pytest.mark.parametrize("grey", [0, 128, 255])

@@ -17,6 +17,10 @@ from semcast.semantics import Received, Semantics
 from semcast.session import Modality, SessionSetup
 
 
+_SKETCH_PIXELS_PER_BIT = 15
+"""Ours: of the sketches measured in docs/CODECS.md, between whole ones and recognisable ones."""
+
+
 class Layer(Protocol):
     """One modality in a bundle. State: immutable; None where the receiver has nothing yet.
 
@@ -92,9 +96,8 @@ class SketchLayer:
 
     def __init__(self, setup: SessionSetup, num_bits: float) -> None:
         """num_bits: that a block has where the channel is fair."""
-        self._geometry = sketch.geometry_for(
-            setup.width, setup.height, round(self.share * num_bits)
-        )
+        num_pixels = round(_SKETCH_PIXELS_PER_BIT * self.share * num_bits)
+        self._geometry = sketch.geometry_for(setup.width, setup.height, num_pixels)
 
     def write(
         self,

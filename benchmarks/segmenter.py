@@ -1,9 +1,10 @@
 """The bundled segmenter: how well it finds the main object, how steady it is, how long it takes.
 
-    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/segmenter.py ../shared/data/masks/davis/val \\
+    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/segmenter.py \\
+        ../shared/data/masks/davis/val \\
         [--clips NAME,NAME] [--weights FILE] [--sheets DIR] [-o NAME]
 
-The rule, fixed before the first measurement on held-out clips: every frame of the file is segmented
+The rule, fixed before the first measurement on DAVIS val: every frame of the file is segmented
 in order, and every frame counts. `main_iou` is the IoU of label 1, the segmenter's own choice of
 main object, with the mask; `best_iou` is that of the one label, 1 to 15, with the highest mean over
 the whole clip. Both are means over frames, then over clips. A frame without the object in the

@@ -8,6 +8,7 @@ over another: the pair of pictures, and so the flow between them, is then compos
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
@@ -20,7 +21,6 @@ from torch.nn import functional
 
 from semcast.errors import InputError
 from training.data import DAVIS, TRAIN, Library, Shot, open_library, recoloured
-from training.pack import SCENES_DIR
 from training.recipe import Batch, Losses, Progress, Recipe, RecipeSettings
 from training.sheets import contact_sheet
 from training.teachers import LABELS_DIR, read_labels
@@ -34,6 +34,9 @@ from transmitter.extractors.segmenter_network import (
     SegmenterNetwork,
 )
 from transmitter.extractors.working_size import working_size
+
+_SCENES_DIR = Path("out") / "training" / "scenes"
+"""Where `training.pack --simulated` renders scenes; it is not imported, since it needs PyAV."""
 
 _STORED_SHORT_SIDE = 208
 _DAVIS_FPS = 24.0
@@ -261,8 +264,8 @@ def _all_clips(library: Library) -> list[_Clip]:
     clips = _small(library.train, "teacher")
     davis = open_library(library.path, max_fps=_DAVIS_FPS, folders=(DAVIS,))
     clips += _small(davis.train, "davis")
-    if SCENES_DIR.is_dir() and len(list(SCENES_DIR.glob("scene-*.mp4"))) > 1:
-        scenes = open_library(SCENES_DIR)
+    if _SCENES_DIR.is_dir() and len(list(_SCENES_DIR.glob("scene-*.mp4"))) > 1:
+        scenes = open_library(_SCENES_DIR)
         clips += _small((*scenes.train, *scenes.val), "scene")
     return clips
 

@@ -29,5 +29,5 @@ def test_no_module_of_the_air_link_imports_a_heavy_library() -> None:
     run(CHECK)
 
 
-def test_numba_is_needed_by_the_ldpc_code_alone() -> None:
+def test_numba_is_needed_by_the_codes_alone() -> None:
     run(WITHOUT_NUMBA)

@@ -6,7 +6,7 @@ motion only, and new polygons where the old no longer fit. Prediction starts fro
 (the last the receiver has acknowledged) or from none, nothing else is remembered: a lost frame
 costs itself only. Decoding is integer arithmetic, so both ends hold the same map to the last pixel.
 
-Layout of the bits: `contours_syntax`. The encoder's decisions: `contours_plan`.
+Layout of the bits: `contours_syntax`. The encoder's decisions: `contours_plan`, `contours_offers`.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from semcast.codecs.contours_plan import EncoderChoices, paint_objects, plan_frame
+from semcast.codecs.contours_offers import EncoderChoices
+from semcast.codecs.contours_painting import paint_objects
+from semcast.codecs.contours_plan import plan_frame
 from semcast.codecs.contours_polygon import SUBPIXELS
 from semcast.codecs.contours_symbols import SymbolReader, SymbolWriter
 from semcast.codecs.contours_syntax import (

@@ -138,6 +138,11 @@ class Grid:
         """Symbols of the control block."""
         return self.control.num_symbols if self.control else 0
 
+    @property
+    def block_symbols(self) -> int | None:
+        """Size of the shared block; None where there is none. Sizes what a rung needs."""
+        return self.part_symbols[air_modality(self.bundled)] if self.bundled else None
+
     def parts(self, scheme_id: str) -> dict[Modality, frozenset[Modality]]:
         """The parts that send while a scheme is in force, and what each sends."""
         sent = self.schemes[scheme_id]
@@ -152,7 +157,7 @@ class Grid:
         sent = self.schemes[scheme_id] & set(self.bundled)
         if not sent:
             return True
-        num_bits = digital.payload_bits(self.part_symbols[air_modality(self.bundled)], rung)
+        num_bits = digital.payload_bits(self.block_symbols or 0, rung)
         return num_bits >= least_payload_bits(sent)
 
 
@@ -233,8 +238,12 @@ def _good_from_db(num_bits: int, num_symbols: int) -> float:
     """SNR from which so many symbols hold so many bits; -inf for none."""
     if not num_bits:
         return -math.inf
-    rungs = (r.min_snr_db for r in LADDER if digital.payload_bits(num_symbols, r) >= num_bits)
-    return next(rungs, math.inf) + _SAFE_DB
+    good = (
+        rung.min_snr_db_for(int(num_symbols * rung.spectral_efficiency))
+        for rung in LADDER
+        if digital.payload_bits(num_symbols, rung) >= num_bits
+    )
+    return next(good, math.inf) + _SAFE_DB
 
 
 def _as_long_as(block: NDArray[np.complex64] | None, num_symbols: int) -> NDArray[np.complex64]:
@@ -508,7 +517,7 @@ class LinkReceiver:
         snr_db = quantise_snr_db(self._estimator.mean_snr_db)
         if self._grid.fixed_rung is None:
             safe_db = snr_db - FADE_MARGIN_DB if self._fading else snr_db
-            picked = ladder.pick_rung(safe_db, self._asked)
+            picked = ladder.pick_rung(safe_db, self._asked, num_symbols=self._grid.block_symbols)
             self._asked = max(picked, self._grid.slowest_rung, key=lambda rung: rung.index)
         self._agreement.ask(sequence, self._asked, snr_db)
         adaptive_bits = RUNG_REPORT_BITS if self._grid.fixed_rung is None else 0

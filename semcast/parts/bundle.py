@@ -41,6 +41,7 @@ _TAIL_BITS = 2
 
 _State = Mapping[Modality, object]
 
+
 def geometry(
     setup: SessionSetup, modalities: tuple[Modality, ...], num_symbols: int
 ) -> lowres.LowresGeometry:

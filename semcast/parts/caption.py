@@ -10,8 +10,9 @@ up what it heard (incremental redundancy).
 
 Nothing says how long the caption is: the receiver tries the sizes of the list, as LTE receivers do
 with control channels, and the CRC tells. For each size both ends know how many symbols a copy has
-and when copies end, from set-up, rung and feedback alone. Trying 15 sizes makes an accidental
-acceptance 15 times as likely: 2^-12 of the segments in which nothing but noise came.
+and when copies end, from set-up, rung and feedback alone. The turbo decoder accepts a word only if
+its CRC holds and both its constituents agree, so 15 tries let about 2^-15 of the frames through in
+which nothing but noise came (docs/AIR_LINK.md).
 
 The code rate is the rung's, and the symbols are 4-QAM at every rung: a session at `qpsk-1/3` sends
 1.5 symbols a bit, as GVSC does (arXiv 2502.13838: 765.04 bits, 1147.56 symbols).

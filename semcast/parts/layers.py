@@ -16,7 +16,6 @@ from semcast.codecs.range_payload import PayloadReader, PayloadWriter
 from semcast.semantics import Received, Semantics
 from semcast.session import Modality, SessionSetup
 
-
 _SKETCH_PIXELS_PER_BIT = 15
 """Ours: of the sketches measured in docs/CODECS.md, between whole ones and recognisable ones."""
 

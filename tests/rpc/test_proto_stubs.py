@@ -17,13 +17,14 @@ FILES: list[FileDescriptor] = [
     module.DESCRIPTOR for module in (link_pb2, channel_pb2, receiver_pb2, transmitter_pb2)
 ]
 # Numbers that carry a unit in their name; bare counts say what they count instead.
-UNITS = ("_px", "_us", "_ms", "_s", "_db", "_bits", "_second")
+UNITS = ("_px", "_us", "_ms", "_s", "_db", "_bits", "_second", "_percent")
 MEANS_ITSELF = {
     *("generation", "sequence", "seed", "cbr", "cbr_target", "count", "rung_index"),
     *("num_symbols", "symbols_per_frame", "pilots_per_frame", "segment_frames", "max_frames"),
     *("feedback_delay_frames", "frames_dropped_total", "frames_skipped_total"),
     *("queue_depth_frames", "burst_frames_mean", "gap_frames_mean"),
     *("snr_db_estimated", "snr_db_requested", "signal_energy", "noise_energy"),
+    *("coarseness", "label"),
 }
 NUMBERS = {
     FieldDescriptor.CPPTYPE_INT32,

@@ -1,4 +1,4 @@
-"""Everything digital at once through real processes: `send`, `replay`, in process, report, labels."""
+"""Everything digital at once through real processes: frames, labels, report, record."""
 
 from __future__ import annotations
 

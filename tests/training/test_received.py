@@ -140,7 +140,9 @@ def test_the_pictures_are_those_that_a_receiver_at_that_snr_held() -> None:
     held: Picture | None = None
     age = -1
     for k in range(8):
-        radio, _ = emulator.apply(sender.encode(Semantics(crop(source, 2 + k, 10, 33, 120)), 0).radio, channel)
+        radio, _ = emulator.apply(
+            sender.encode(Semantics(crop(source, 2 + k, 10, 33, 120)), 0).radio, channel
+        )
         received = receiver.receive(radio)
         sender.feedback(received.feedback)
         if Modality.LOWRES in received.came.pictures:

@@ -43,8 +43,12 @@ def options(
 def demo(
     clip: Annotated[str, typer.Option(help="A clip to begin with.")] = "",
     scheme: Annotated[
-        str, typer.Option(help="Scheme id, or a comma list of modalities.")
-    ] = "lowres",
+        str,
+        typer.Option(
+            help="Scheme id, or a comma list of modalities; contours-lowres where torch is "
+            "installed, else lowres."
+        ),
+    ] = "",
     snr_db: Annotated[float, typer.Option(help="Es/N0 to begin with, dB.")] = 10.0,
     generator: Annotated[
         str, typer.Option(help="What makes the frames; auto takes the best for the scheme.")

@@ -8,6 +8,7 @@ import sys
 import time
 import webbrowser
 from collections.abc import Coroutine
+from importlib.util import find_spec
 
 import httpx
 from rich.console import Console
@@ -40,6 +41,8 @@ def run_demo(
     """
     from console.server import take_port
 
+    # Objects are found by a network.
+    scheme = scheme or ("contours-lowres" if find_spec("torch") else "lowres")
     check_generator(generator, find_scheme(scheme))
     if not SNR_MIN_DB <= snr_db <= SNR_MAX_DB:
         raise InputError(f"SNR {snr_db:g} dB is out of range: {SNR_MIN_DB:g} to {SNR_MAX_DB:g} dB.")

@@ -230,7 +230,7 @@ def test_demo_has_the_defaults_of_the_contract(run: Run, monkeypatch: pytest.Mon
     assert run("demo").status == 0
     assert asked[0] == {
         "clip": "",
-        "scheme": "lowres",
+        "scheme": "",
         "snr_db": 10.0,
         "generator": "auto",
         "port": 8080,

@@ -20,6 +20,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt deploy/system-packages.sh
 	@echo "Installing semcast and what it needs into $(VENV) (some minutes, some GB the first time)..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@sh deploy/system-packages.sh
+	@if $(BIN)/python -c "import av, constriction, cv2" 2>/dev/null; then \
+		echo "Compiling the codecs (half a minute, once)..."; $(BIN)/python -m semcast.warm; fi
 	@touch $@
 
 demo: setup ## start everything and print the URL; ARGS="--scheme h264-ldpc"

@@ -1,4 +1,9 @@
-"""Everything that encodes and decodes, once, before the first frame has to wait for it."""
+"""Everything that encodes and decodes, once, before the first frame has to wait for it.
+
+    python -m semcast.warm
+
+compiles it for all later processes (numba keeps what it compiled beside the source).
+"""
 
 from __future__ import annotations
 
@@ -39,3 +44,7 @@ def warm_up() -> None:
             semantics = Semantics(picture, moved, sketch=moved, motion=0.01, caption="Warm-up.")
             radio = sender.encode(semantics, index).radio
             sender.feedback(receiver.receive(radio).feedback)
+
+
+if __name__ == "__main__":
+    warm_up()

@@ -17,7 +17,7 @@ from typing import IO
 from semcast.errors import UnavailableError
 from semcast.rpc.client import is_serving, open_channel
 
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 300.0
 """First starts compile the decoders, which takes a while on a small machine."""
 
 _STOP_TIMEOUT_S = 8.0

@@ -36,8 +36,8 @@ BUNDLED = (Modality.CONTOURS, Modality.SKETCH, Modality.MOTION, Modality.LOWRES)
 FRESH_PERIOD_FRAMES = 128
 _FRESH_AT = {Modality.LOWRES: 0, Modality.SKETCH: 32, Modality.CONTOURS: 64}
 
-_TAIL_BITS = 2
-"""What the range coder may add to the bits that layers counted."""
+_SLACK_BITS = 3
+"""What the range coder may add to the least a layer counts: its tail, and rounding."""
 
 _State = Mapping[Modality, object]
 
@@ -57,7 +57,7 @@ def geometry(
 def least_payload_bits(modalities: frozenset[Modality]) -> int:
     """Fewer bits in a block are of no use to a bundle of these."""
     layers = (ContourLayer, SketchLayer, MotionLayer, LowresLayer)
-    return sum(layer.least_bits for layer in layers if layer.modality in modalities)
+    return sum(layer.least_bits + _SLACK_BITS for layer in layers if layer.modality in modalities)
 
 
 def air_modality(modalities: tuple[Modality, ...]) -> Modality:
@@ -136,20 +136,21 @@ class BundleSender(_Bundle):
         payload_bits: dict[Modality, int] = {}
         filler = self._filler if Modality.LOWRES in sent else None
         layers = [layer for modality, layer in self._layers.items() if modality in sent]
-        reserved = sum(layer.least_bits for layer in layers)
-        reserved += filler.least_bits if filler else 0
+        kept = sum(layer.least_bits + _SLACK_BITS for layer in layers)
+        kept += filler.least_bits + _SLACK_BITS if filler else 0
         for index, layer in enumerate(layers):
             # What those after it need at least is kept for them.
-            reserved -= layer.least_bits
-            alone = filler is None and index == len(layers) - 1
-            budget = num_bits - written - reserved - _TAIL_BITS
-            if not alone:
-                budget = max(layer.least_bits, min(budget, int(layer.share * num_bits)))
-            states[layer.modality] = layer.write(
-                writer, semantics, reference.get(layer.modality), budget, sequence
+            kept -= layer.least_bits + _SLACK_BITS
+            last = filler is None and index == len(layers) - 1
+            most = num_bits - kept
+            if not last:
+                most = min(most, written + max(layer.least_bits, int(layer.share * num_bits)))
+            modality = layer.modality
+            writer, states[modality] = self._written(
+                layer, writer, semantics, reference.get(modality), most, sequence
             )
-            means = means.then(layer.received(states[layer.modality]))
-            payload_bits[layer.modality] = writer.num_bits - written
+            means = means.then(layer.received(states[modality]))
+            payload_bits[modality] = writer.num_bits - written
             written = writer.num_bits
         if filler:
             bits, states[Modality.LOWRES] = filler.fill(
@@ -164,6 +165,29 @@ class BundleSender(_Bundle):
         samples = digital.encode_block(bits, self._num_symbols, rung, self._key(sequence))
         crc_bits = crc.length_bits(digital.crc_kind(num_bits))
         return SentPart(samples, payload_bits, crc_bits, {}, means)
+
+    @staticmethod
+    def _written(
+        layer: Layer,
+        writer: PayloadWriter,
+        semantics: Semantics,
+        reference: object,
+        most: int,
+        sequence: int,
+    ) -> tuple[PayloadWriter, object]:
+        """The writer with the layer in it, at most `most` bits long, and the layer's state.
+
+        A layer counts its information; the coder's rounding comes on top. Where that is too much,
+        it is told to take so much less.
+        """
+        budget = max(layer.least_bits, most - writer.num_bits)
+        while True:
+            attempt = writer.clone()
+            state = layer.write(attempt, semantics, reference, budget, sequence)
+            over = attempt.num_bits - most
+            if over <= 0 or budget == layer.least_bits:
+                return attempt, state
+            budget = max(layer.least_bits, budget - over)
 
     def acknowledge(self, sequence: int, received: bool) -> None:
         """Makes the states of an acknowledged block available for prediction."""

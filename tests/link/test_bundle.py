@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scenes import SIZE, clean, losing, noisy, run, scene, setup
+from scenes import CAPTION, SIZE, clean, losing, noisy, run, scene, setup
 
 from semcast.air.digital import payload_bits
 from semcast.air.ladder import rung
 from semcast.errors import InputError
 from semcast.link import plan_grid
 from semcast.parts.bundle import FRESH_PERIOD_FRAMES
+from semcast.semantics import Semantics
 from semcast.session import Modality
 
 EVERYTHING = "contours,sketch,motion,lowres"
@@ -114,7 +115,7 @@ def test_motion_is_sent_once_a_segment_until_it_is_acknowledged() -> None:
 
 
 def test_what_no_extractor_found_is_sent_as_nothing() -> None:
-    def bare(index: int) -> object:
+    def bare(index: int) -> Semantics:
         return replace(scene(index), labels=None, sketch=None, motion=None)
 
     for _, received in run(setup(scheme=EVERYTHING, symbols_per_frame=600), 4, clean, bare):
@@ -136,12 +137,37 @@ def test_any_subset_runs_without_low_res_frames(scheme: str) -> None:
 
 
 def test_no_object_at_all_is_a_map_too() -> None:
-    def empty(index: int) -> object:
+    def empty(index: int) -> Semantics:
         return replace(scene(index), labels=np.zeros((SIZE, SIZE), np.uint8))
 
     sent, received = run(setup(), 3, clean, empty)[-1]
     assert received.came.contours is not None and not received.came.contours.labels.any()
     assert sent.payload_bits_by_modality[Modality.CONTOURS] <= 8
+
+
+@pytest.mark.parametrize("scheme", [EVERYTHING, "contours,lowres", "sketch,lowres", "sketch"])
+def test_every_layer_keeps_within_a_block_that_hardly_holds_them(scheme: str) -> None:
+    """A scene as busy as can be, from the fewest bits that the grid accepts upwards."""
+    rng = np.random.default_rng(3)
+
+    def busy(index: int) -> Semantics:
+        labels = np.kron(rng.integers(0, 12, (8, 8)), np.ones((16, 16))).astype(np.uint8)
+        strokes = (rng.random((SIZE, SIZE)) < 0.08).astype(np.uint8)
+        rgb = rng.integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)
+        return Semantics(rgb, labels, strokes, motion=0.02, caption=CAPTION)
+
+    tried = 0
+    for symbols in range(60, 190, 3):
+        session = setup(scheme=scheme, symbols_per_frame=symbols, mcs="qpsk-1/2")
+        try:
+            plan_grid(session)
+        except InputError:
+            continue
+        tried += 1
+        for sent, received in run(session, 3, clean, busy):
+            assert sent.radio.num_symbols == symbols
+            assert received.complete
+    assert tried > 10
 
 
 def test_a_rate_too_small_names_the_least_that_works_and_that_works() -> None:

@@ -107,7 +107,6 @@ async def test_outlines_are_those_of_the_labels_received() -> None:
         agree = [_agreement(labels[sequence], noted[str(sequence)]) for sequence in both]
         # Vertices are told in whole pixels, which tells most on small objects.
         assert statistics.median(agree) > 0.85
-        assert any(labels[sequence].any() for sequence in both)
         for sequence in both:
             told = {contour["label"] for contour in noted[str(sequence)]}
             assert told >= set(np.unique(labels[sequence]).tolist()) - {0}
@@ -116,7 +115,7 @@ async def test_outlines_are_those_of_the_labels_received() -> None:
 
 
 async def _labels_received(system: System, session_id: str) -> dict[int, NDArray[np.uint8]]:
-    """Label maps that the receiver held, by sequence number of the frame."""
+    """Label maps with an object that the receiver held, by sequence number of the frame."""
     labels: dict[int, NDArray[np.uint8]] = {}
     async with open_channel(system.services.transmitter.address) as channel:
         stub = transmitter_pb2_grpc.TransmitterServiceStub(channel)
@@ -126,7 +125,9 @@ async def _labels_received(system: System, session_id: str) -> dict[int, NDArray
                 pair = response.event.frames
                 if response.event.leg == "main" and pair.labels_received:
                     flat = np.frombuffer(pair.labels_received, np.uint8)
-                    labels[pair.sequence] = flat.reshape(256, 256)
+                    # The segmenter's first look may take seconds, and no frame waits for it.
+                    if flat.any():
+                        labels[pair.sequence] = flat.reshape(256, 256)
                 if len(labels) == FRAMES:
                     return labels
     raise AssertionError("the session has ended")

@@ -312,7 +312,10 @@ def main() -> None:
         "rows": rows,
     }
     path = RESULTS / f"meaning-{options.what}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    # A run a line, which is short and shows in a diff.
+    head = json.dumps({key: value for key, value in result.items() if key != "rows"}, indent=1)
+    lines = ",\n".join("  " + json.dumps(found) for found in rows)
+    path.write_text(f'{head[:-2]},\n "rows": [\n{lines}\n ]\n}}\n')
 
 
 if __name__ == "__main__":

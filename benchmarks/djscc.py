@@ -59,7 +59,7 @@ def through_link(frames: Pictures, snr_db: float, seed: int) -> Pictures:
         noisy, _ = emulator.apply(sent.radio, channel)
         received = receiver.receive(noisy)
         sender.feedback(received.feedback)
-        made.append(received.pictures[Modality.KEYFRAME])
+        made.append(received.came.pictures[Modality.KEYFRAME])
     return np.stack(made)
 
 

@@ -59,7 +59,7 @@ def receive(
         noisy, _ = emulator.apply(sent.radio, channel)
         received = receiver.receive(noisy)
         sender.feedback(received.feedback)
-        for modality, picture in received.pictures.items():
+        for modality, picture in received.came.pictures.items():
             held[modality], came[modality] = picture, received.sequence
         sources.append(frame.rgb)
         conditions.append(

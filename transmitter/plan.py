@@ -11,10 +11,11 @@ from semcast.generators import check_generator
 from semcast.link import plan_grid
 from semcast.rpc.limits import MAX_SYMBOLS_PER_FRAME
 from semcast.rpc.messages import channel_model_from_proto, setup_from_proto, setup_to_proto
-from semcast.schemes import find_scheme, resolve_mcs, symbols_per_frame
-from semcast.session import ChannelModel, SessionSetup
+from semcast.schemes import Scheme, find_scheme, resolve_mcs, symbols_per_frame
+from semcast.session import ChannelModel, Modality, SessionSetup
 from semcast.v1 import link_pb2, transmitter_pb2
 from transmitter.extraction import NO_CAPTIONER, ExtractorNames
+from transmitter.extractors.captioner import wants_captioner
 from transmitter.extractors.hub_captioners import installed_captioner
 
 MAIN_LEG = "main"
@@ -96,16 +97,17 @@ def plan_legs(spec: transmitter_pb2.SessionSpec) -> list[LegPlan]:
         # What the next hop would refuse is refused before anything starts.
         setup_from_proto(setup_to_proto(setup))
         plan_grid(setup)
-        plans.append(LegPlan(leg, setup, cbr, spec.caption, _extractors(spec)))
+        plans.append(LegPlan(leg, setup, cbr, spec.caption, _extractors(spec, scheme)))
     return plans
 
 
-def _extractors(spec: transmitter_pb2.SessionSpec) -> ExtractorNames:
+def _extractors(spec: transmitter_pb2.SessionSpec, scheme: Scheme) -> ExtractorNames:
     bundled = ExtractorNames()
-    captioner = spec.captioner
-    if not captioner:
-        installed = installed_captioner()
-        captioner = installed.name if installed else NO_CAPTIONER
+    captioner = NO_CAPTIONER
+    # The hub's cache is only looked into where a captioner would be listened to.
+    if Modality.CAPTION in scheme.modalities and wants_captioner(spec.caption, None):
+        installed = None if spec.captioner else installed_captioner()
+        captioner = installed.name if installed else spec.captioner or NO_CAPTIONER
     return ExtractorNames(
         segmenter=spec.segmenter or bundled.segmenter,
         sketcher=spec.sketcher or bundled.sketcher,

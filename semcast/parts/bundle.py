@@ -3,8 +3,8 @@
     payload = contours | sketch | motion | low-res frame (those the scheme sends, in that order)
 
 All layers are written into one range coder, and the low-res frame takes the bits that the others
-left. So a still scene's bits go to its colours, no lengths are sent, and there is one CRC and one
-codeword: at these sizes two codewords of half the length would cost about 1 dB more.
+left. So a still scene's bits go to its colours, no lengths are sent, and there is one codeword with
+one CRC, whose 16 bits are a tenth and more of the smallest blocks.
 
 The block's size is fixed at set-up, the rung follows from feedback the receiver itself sent, and
 what a layer predicts from is the newest block it acknowledged: nothing varies that would need

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semcast.codecs import contours, lowres, motion, sketch
 from semcast.codecs.range_payload import PayloadReader, PayloadWriter
@@ -176,7 +177,6 @@ class LowresLayer:
     """Tiny frames: the last layer of a block, which fills what the others left."""
 
     modality = Modality.LOWRES
-    share = 1.0
     least_bits = lowres.MIN_BUDGET_BITS
 
     def __init__(self, geometry: lowres.LowresGeometry) -> None:
@@ -184,7 +184,7 @@ class LowresLayer:
 
     def fill(
         self, writer: PayloadWriter, semantics: Semantics, reference: object, num_bits: int
-    ) -> tuple[np.ndarray[tuple[int], np.dtype[np.uint8]], lowres.LowresState]:
+    ) -> tuple[NDArray[np.uint8], lowres.LowresState]:
         """The whole payload, num_bits long, and the state after."""
         assert reference is None or isinstance(reference, lowres.LowresState)
         small = lowres.shrink(semantics.rgb, self._geometry)

@@ -24,6 +24,7 @@ const state = {
   session: null,
   services: {},
   linked: false,
+  starting: null, // a promise, while a start is not answered yet
   lastEvents: { main: null, baseline: null },
 };
 const panes = Object.fromEntries(["source", "main", "baseline"].map((leg) => [leg, new Pane($(`pane-${leg}`))]));
@@ -290,10 +291,12 @@ async function attempt(action) {
 
 async function start() {
   $("start").disabled = true;
-  await attempt(async () => {
+  state.starting = attempt(async () => {
     if (state.session) await api.stop(state.session.id);
     join(await api.start({ ...controls.values(), snr_db: snr.snrDb }));
   });
+  await state.starting;
+  state.starting = null;
   $("start").disabled = false;
 }
 
@@ -305,12 +308,14 @@ async function stop() {
   });
 }
 
-// Before a session runs, settings only wait for the start.
+// Before a session is asked for, settings only wait for the start; while it starts, they wait for it.
 async function apply(fields) {
-  const { session } = state;
-  if (session === null) return;
   controls.hold(fields);
+  let session = null;
   try {
+    await state.starting;
+    session = state.session;
+    if (session === null) return;
     const changed = await api.change(session.id, fields);
     if (state.session?.id === session.id) state.session = { ...state.session, ...changed };
     if (!("snr_db" in fields)) notify("");
@@ -318,7 +323,7 @@ async function apply(fields) {
     notify(error.message);
   } finally {
     controls.release(fields);
-    if (state.session?.id === session.id) showSession(state.session);
+    if (session !== null && state.session?.id === session.id) showSession(state.session);
   }
 }
 
@@ -432,14 +437,14 @@ function wire() {
 // Coming up, and watching out for a session while there is none
 
 async function watchIdle() {
-  if (state.phase !== "live") {
+  if (state.phase !== "live" && !state.starting) {
     try {
       const { services } = await api.ready();
       setLinked(true);
       showServices(services);
       if (state.options === null) await prepare();
       const session = state.options && (await findSession());
-      if (session && state.session === null) join(session);
+      if (session && state.session === null && !state.starting) join(session);
       else if (state.phase === "loading") {
         setPhase("idle");
         setText($("state"), "Ready.");

@@ -12,11 +12,12 @@ export class SnrScale {
     this.canvas = document.getElementById("snr-wave");
     this.estimate = document.getElementById("snr-estimate");
     this.touchedAt = -Infinity;
-    const send = latestOnly(onChange, SEND_MS);
+    this.sessionSnrDb = null; // what the session has, as far as is known
+    this.sending = latestOnly(onChange, SEND_MS);
     this.slider.addEventListener("input", () => {
       this.touchedAt = performance.now();
       this.#show();
-      send(this.slider.valueAsNumber);
+      this.send();
     });
     new ResizeObserver(() => this.#drawWaves()).observe(this.canvas);
   }
@@ -45,11 +46,29 @@ export class SnrScale {
     return this.slider.valueAsNumber;
   }
 
-  // What the session has; not while somebody moves the slider, as it lags behind then.
+  // Passes on where the slider stands.
+  async send() {
+    await this.sending(this.slider.valueAsNumber);
+    this.#settle();
+  }
+
+  // What the session has.
   setValue(snrDb) {
-    if (performance.now() - this.touchedAt < SETTLE_MS || this.slider.valueAsNumber === snrDb) return;
-    this.slider.value = String(snrDb);
-    this.#show();
+    this.sessionSnrDb = snrDb;
+    this.#settle();
+  }
+
+  // The session lags behind while somebody moves the slider: it is followed when that has settled.
+  #settle() {
+    clearTimeout(this.settling);
+    if (this.sending.isBusy() || this.sessionSnrDb === null) return;
+    const wait = this.touchedAt + SETTLE_MS - performance.now();
+    if (wait > 0) {
+      this.settling = setTimeout(() => this.#settle(), wait);
+    } else if (this.slider.valueAsNumber !== this.sessionSnrDb) {
+      this.slider.value = String(this.sessionSnrDb);
+      this.#show();
+    }
   }
 
   setEstimate(snrDb) {
@@ -112,22 +131,25 @@ export class SnrScale {
 }
 
 // Calls send(value) at most every `intervalMs` and never twice at once; the last value always goes.
+// What it returns is settled when nothing more is to be sent.
 export function latestOnly(send, intervalMs) {
   let waiting = null;
-  let busy = false;
+  let running = null;
   const run = async () => {
-    busy = true;
     while (waiting !== null) {
       const { value } = waiting;
       waiting = null;
       await Promise.all([send(value), new Promise((resolve) => setTimeout(resolve, intervalMs))]);
     }
-    busy = false;
+    running = null;
   };
-  return (value) => {
+  const offer = (value) => {
     waiting = { value };
-    if (!busy) run();
+    running ??= run();
+    return running;
   };
+  offer.isBusy = () => running !== null;
+  return offer;
 }
 
 // Normal deviates that are the same on every visit.

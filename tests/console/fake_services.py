@@ -85,6 +85,8 @@ class FakeTransmitter(TransmitterServiceServicer):
         self.refuse_upload_after: int | None = None
         self.film: Film | None = None
         self.coarseness = (0, "")
+        self.may_start = asyncio.Event()
+        self.may_start.set()
         self._ids = itertools.count(1)
         self._pictures = pictures
         self._stopping: asyncio.Event | None = None
@@ -104,6 +106,7 @@ class FakeTransmitter(TransmitterServiceServicer):
             await self._pictures.close()
 
     async def StartSession(self, request: Any, context: Any) -> Any:
+        await self.may_start.wait()
         spec = SessionSpec()
         spec.CopyFrom(request.spec)
         for scheme in filter(None, (spec.scheme, spec.baseline_scheme)):

@@ -25,6 +25,7 @@ RECIPES = {
     "backbone": "training.recipes.backbone:BackboneRecipe",
     "djscc-rgb": "training.recipes.djscc:DjsccRgb",
     "djscc-sketch": "training.recipes.djscc:DjsccSketch",
+    "ntscc": "training.recipes.ntscc:NtsccRecipe",
     "segmenter": "training.recipes.segmenter:Segmenter",
     "sketch": "training.recipes.sketch:Sketch",
 }

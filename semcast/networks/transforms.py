@@ -96,7 +96,9 @@ class AnalysisTransform(nn.Module):
         *,
         snr_aware: bool = False,
         widths: tuple[int, int, int] = ENCODER_WIDTHS,
+        depth: int = 2,
     ) -> None:
+        """depth: residual blocks at an eighth of the size."""
         super().__init__()
         a, b, c = widths
         stages: list[nn.Module] = [
@@ -105,7 +107,7 @@ class AnalysisTransform(nn.Module):
             ),
             nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), ResidualBlock(b), nn.ReLU()),
             nn.Sequential(
-                nn.Conv2d(b, c, 3, stride=2, padding=1), ResidualBlock(c), ResidualBlock(c)
+                nn.Conv2d(b, c, 3, stride=2, padding=1), *(ResidualBlock(c) for _ in range(depth))
             ),
         ]
         self.body = _Stages(stages, [a, b, c], snr_aware)
@@ -127,13 +129,15 @@ class SynthesisTransform(nn.Module):
         *,
         snr_aware: bool = False,
         widths: tuple[int, int, int] = DECODER_WIDTHS,
+        depth: int = 3,
     ) -> None:
+        """depth: residual blocks at an eighth of the size."""
         super().__init__()
         a, b, c = widths
         stages: list[nn.Module] = [
             nn.Sequential(
                 nn.Conv2d(in_channels, a, 3, padding=1),
-                *(ResidualBlock(a) for _ in range(3)),
+                *(ResidualBlock(a) for _ in range(depth)),
                 nn.ReLU(),
             ),
             nn.Sequential(

@@ -111,9 +111,9 @@ class _DjsccRecipe(Recipe):
         num_symbols = max(1, int(float(batch["share"]) * network.max_symbols(width, height)))
         low, high = SNR_RANGE_DB
         snr_db = low + (high - low) * torch.rand(count, device=real.device)
-        symbols = network.encode(real, _believed(snr_db), num_symbols)
+        symbols = network.encode(real, believed_snr_db(snr_db), num_symbols)
         noisy = awgn(symbols, snr_db)
-        made = network.decode(noisy, _believed(snr_db), width, height).float()
+        made = network.decode(noisy, believed_snr_db(snr_db), width, height).float()
         error = functional.mse_loss(made, real) / 4
         features = self._features(_colour(made), _colour(real))
         share = self.settings.pixel_share
@@ -200,7 +200,7 @@ class DjsccSketch(_DjsccRecipe):
         return np.stack([soft_edges(frame, rng) for frame in frames])[..., None]
 
 
-def _believed(snr_db: Tensor) -> Tensor:
+def believed_snr_db(snr_db: Tensor) -> Tensor:
     """What one end thinks the SNR is; NaN where it does not know."""
     guess = snr_db + _BELIEF_STD_DB * torch.randn_like(snr_db)
     unknown = torch.rand_like(snr_db) < _UNKNOWN_SHARE

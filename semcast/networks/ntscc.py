@@ -1,0 +1,238 @@
+"""Pictures to as many symbols as each patch deserves: nonlinear transform source-channel coding.
+
+After NTSCC (arXiv 2112.10961), with ADJSCC's attention to the SNR (arXiv 2012.00533). Ours: one
+network for all SNRs and all bandwidths, sized for a CPU, and a uniform rate as a special case, so
+that the same weights are DeepJSCC (arXiv 1809.01733) where no side information is worth its symbols.
+
+    picture -> analysis g_a -> latent y [192, H/16, W/16]
+            -> f_e, which knows the SNR and each patch's rate -> the first k_i of 192 reals of patch i
+            -> noise
+            -> f_d, with the same knowledge -> y -> synthesis g_s -> picture
+
+Patch i is 16x16 pixels. Its rate follows from how surprising its latent is (NTSCC eq. for k):
+k_i = eta sum_c(-log2 p(y_ic)), with p a Gaussian whose mean and scale a hyperprior gives; eta sets
+the sum. The hyperprior lives at the transmitter alone: the receiver is told the rates. Within a patch
+reals come in order of importance, as every k is a prefix.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from semcast.networks.transforms import (
+    DECODER_WIDTHS,
+    ENCODER_WIDTHS,
+    AnalysisTransform,
+    AttentionFeature,
+    SynthesisTransform,
+)
+from semcast.weights import find_weights, read_weights
+
+PATCH = 16
+"""Pixels per side of a patch."""
+
+MAX_REALS = 192
+"""Reals per patch at most: 96 symbols, a CBR of 0.125."""
+
+LATENT_CHANNELS = 192
+
+_RATE_FEATURES = 24
+_BLOCK_WIDTH = 96
+_HYPER_WIDTH = 48
+_HYPER_CHANNELS = 32
+_LEAST_SCALE = 0.11
+"""Of a Gaussian over unit steps; below it everything is one bin."""
+_LEAST_POWER = 1e-12
+
+
+class RateEmbedding(nn.Module):
+    """A patch's rate as features; what networks read of k."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Conv2d(3, _RATE_FEATURES, 1)
+
+    def forward(self, counts: Tensor) -> Tensor:
+        """counts: reals per patch, [B, h, w]. Features [B, F, h, w]."""
+        share = counts.float() / MAX_REALS
+        log = torch.log2(1 + counts.float()) / math.log2(1 + MAX_REALS)
+        features: Tensor = torch.relu(self.hidden(torch.stack([share, share.sqrt(), log], 1)))
+        return features
+
+
+class PatchBlock(nn.Module):
+    """A residual bottleneck at a sixteenth of the size; told the rate and the SNR where it matters."""
+
+    def __init__(self, channels: int, *, conditional: bool) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, _BLOCK_WIDTH, 1)
+        self.middle = nn.Conv2d(_BLOCK_WIDTH, _BLOCK_WIDTH, 3, padding=1)
+        self.last = nn.Conv2d(_BLOCK_WIDTH, channels, 1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+        self.by_rate = nn.Conv2d(_RATE_FEATURES, 2 * _BLOCK_WIDTH, 1) if conditional else None
+        self.attention = AttentionFeature(channels) if conditional else None
+
+    def forward(self, x: Tensor, rate: Tensor | None = None, snr_db: Tensor | None = None) -> Tensor:
+        """x: [B, C, h, w]; rate: features [B, F, h, w]; snr_db: [B]."""
+        h = self.first(x)
+        if self.by_rate is not None:
+            gain, shift = self.by_rate(rate).chunk(2, 1)
+            h = h * (1 + gain) + shift
+        x = x + self.last(torch.relu(self.middle(torch.relu(h))))
+        if self.attention is not None and snr_db is not None:
+            x = self.attention(x, snr_db)
+        return x
+
+
+class Hyperprior(nn.Module):
+    """How surprising each patch's latent is; only the transmitter asks."""
+
+    def __init__(self, channels: int = LATENT_CHANNELS) -> None:
+        super().__init__()
+        self.analysis = nn.Sequential(
+            nn.Conv2d(channels, _HYPER_WIDTH, 1),
+            nn.ReLU(),
+            nn.Conv2d(_HYPER_WIDTH, _HYPER_CHANNELS, 3, stride=2, padding=1),
+        )
+        self.synthesis = nn.Sequential(
+            nn.UpsamplingNearest2d(scale_factor=2),
+            nn.Conv2d(_HYPER_CHANNELS, _HYPER_WIDTH, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(_HYPER_WIDTH, 2 * channels, 1),
+        )
+        self.log_scale = nn.Parameter(torch.zeros(_HYPER_CHANNELS))
+
+    def forward(self, y: Tensor, z_noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Bits of each patch's latent [B, h, w], and of the hyperlatent [B].
+
+        y: [B, C, h, w], rounded or with uniform noise. z_noise: uniform noise in training; rounded
+        where None.
+        """
+        rows, columns = y.shape[2:]
+        padded = functional.pad(y, (0, columns % 2, 0, rows % 2), mode="replicate")
+        z = self.analysis(padded)
+        z = torch.round(z) if z_noise is None else z + z_noise
+        mean, raw_scale = self.synthesis(z)[:, :, :rows, :columns].float().chunk(2, 1)
+        bits = _gaussian_bits(y.float() - mean, functional.softplus(raw_scale)).sum(1)
+        z_scale = self.log_scale.exp().view(1, -1, 1, 1)
+        return bits, _gaussian_bits(z.float(), z_scale).sum((1, 2, 3))
+
+
+def _gaussian_bits(distance: Tensor, scale: Tensor) -> Tensor:
+    """-log2 of a Gaussian's probability in the unit step around `distance` from its mean."""
+    scale = scale.clamp_min(_LEAST_SCALE)
+    # In the lower tail, where differences of the distribution function keep their digits.
+    far = -distance.abs()
+    normal = torch.special.ndtr
+    probability = normal((far + 0.5) / scale) - normal((far - 0.5) / scale)
+    return -torch.log2(probability.clamp_min(1e-9))
+
+
+class Ntscc(nn.Module):
+    """Pictures [B, in, H, W] in -1..1, H and W multiples of 16."""
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        encoder_widths: tuple[int, int, int] = ENCODER_WIDTHS,
+        decoder_widths: tuple[int, int, int] = DECODER_WIDTHS,
+    ) -> None:
+        super().__init__()
+        channels = LATENT_CHANNELS
+        self.in_channels = in_channels
+        self.encoder = AnalysisTransform(
+            in_channels, channels // 4, snr_aware=True, widths=encoder_widths, depth=1
+        )
+        self.encoder_patch = PatchBlock(channels, conditional=False)
+        self.rate = RateEmbedding()
+        self.to_channel = nn.ModuleList(PatchBlock(channels, conditional=True) for _ in range(2))
+        self.channel_head = nn.Conv2d(channels, MAX_REALS, 1)
+        self.from_channel_head = nn.Conv2d(MAX_REALS, channels, 1)
+        self.from_channel = nn.ModuleList(PatchBlock(channels, conditional=True) for _ in range(3))
+        self.decoder_patch = PatchBlock(channels, conditional=False)
+        self.decoder = SynthesisTransform(
+            channels // 4, in_channels, snr_aware=True, widths=decoder_widths, depth=1
+        )
+        self.hyperprior = Hyperprior()
+
+    def analyse(self, picture: Tensor, snr_db: Tensor) -> Tensor:
+        """Latent y [B, C, H/16, W/16]; snr_db: [B], NaN where unknown."""
+        y: Tensor = functional.pixel_unshuffle(self.encoder(picture, snr_db), 2)
+        return self.encoder_patch(y)  # type: ignore[no-any-return]
+
+    def synthesise(self, y: Tensor, snr_db: Tensor) -> Tensor:
+        """Picture of a latent."""
+        picture: Tensor = self.decoder(
+            functional.pixel_shuffle(self.decoder_patch(y), 2), snr_db
+        )
+        return picture
+
+    def patch_bits(self, y: Tensor) -> Tensor:
+        """sum_c -log2 p(y_ic) of each patch, [B, h, w], as float32."""
+        bits: Tensor = self.hyperprior(torch.round(y.float()))[0]
+        return bits
+
+    def to_reals(self, y: Tensor, counts: Tensor, snr_db: Tensor) -> Tensor:
+        """Reals [B, MAX_REALS, h, w] as float32, zero beyond each patch's count; not yet scaled.
+
+        counts: int [B, h, w]; snr_db: what the transmitter knows, [B].
+        """
+        rate = self.rate(counts)
+        for block in self.to_channel:
+            y = block(y, rate, snr_db)
+        reals: Tensor = self.channel_head(y).float() * sent_mask(counts)
+        return reals
+
+    def from_reals(self, reals: Tensor, counts: Tensor, snr_db: Tensor) -> Tensor:
+        """Latent of received reals [B, MAX_REALS, h, w], zero where nothing was sent."""
+        rate = self.rate(counts)
+        y = self.from_channel_head(reals)
+        for block in self.from_channel:
+            y = block(y, rate, snr_db)
+        return y  # type: ignore[no-any-return]
+
+
+def sent_mask(counts: Tensor) -> Tensor:
+    """Which reals of [B, MAX_REALS, h, w] are sent: the first counts[b, i, j] of each patch."""
+    order = torch.arange(MAX_REALS, device=counts.device).view(1, -1, 1, 1)
+    return (order < counts[:, None]).float()
+
+
+def power_scale(reals: Tensor, counts: Tensor) -> Tensor:
+    """Root of the mean square of the reals that are sent, [B, 1, 1, 1]."""
+    total = reals.square().sum((1, 2, 3), keepdim=True)
+    return (total / counts.sum((1, 2), dtype=torch.float32).view(-1, 1, 1, 1) + _LEAST_POWER).sqrt()
+
+
+def noisy(reals: Tensor, counts: Tensor, snr_db: Tensor) -> Tensor:
+    """Reals of unit mean square after the channel, in the training graph; snr_db: [B].
+
+    A complex symbol carries two, scaled by 1/sqrt(2), and noise of N0/2 each: the same ratio.
+    """
+    std = 10 ** (-snr_db / 20)
+    return reals + std.view(-1, 1, 1, 1) * torch.randn_like(reals) * sent_mask(counts)
+
+
+@functools.cache
+def bundled_ntscc(name: str) -> Ntscc:
+    """A network that ships with this version, by the name of its weight file; once a process."""
+    state, header = read_weights(find_weights(name))
+    return build_ntscc(state, header)
+
+
+def build_ntscc(state: dict[str, Tensor], header: dict[str, Any]) -> Ntscc:
+    """A network from what a weight file holds; eval mode, channels last."""
+    config = header["config"]
+    network = Ntscc(
+        config["in_channels"], tuple(config["encoder_widths"]), tuple(config["decoder_widths"])
+    )
+    network.load_state_dict(state)
+    network.eval().requires_grad_(False)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

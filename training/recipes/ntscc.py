@@ -1,0 +1,243 @@
+"""Pictures to symbols, patch by patch: one network for all SNRs, bandwidths and ways to share them.
+
+Each example crosses the channel at its own SNR, uniform over -5..20 dB, with its own number of
+symbols, shared out evenly or by the hyperprior. What the two ends believe of the SNR is a little
+wrong, each in its own way, and now and then nothing at all. The loss is of the logarithm of the
+error, so that a picture at 20 dB counts as much as one at -5 dB.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from semcast.codecs.patch_rates import choose_indices, reals_of_patches
+from semcast.metrics.psnr import psnr_db
+from semcast.networks.ntscc import (
+    MAX_REALS,
+    Ntscc,
+    noisy,
+    power_scale,
+)
+from semcast.networks.pixels import to_pixels, to_unit
+from semcast.networks.transforms import DECODER_WIDTHS, ENCODER_WIDTHS
+from semcast.weights import read_weights
+from training.data import Augment, Library, WindowSampler, held_out_frames
+from training.held_out import gradient_free
+from training.losses import PerceptualLoss
+from training.recipe import Batch, Losses, Progress, Recipe, RecipeSettings
+from training.recipes.djscc import MEASURED_AT_DB, SNR_RANGE_DB, believed_snr_db
+from training.sheets import contact_sheet
+
+_FIRST_FRAME_REALS = 60
+"""Reals a patch: 7,680 symbols at 256x256, GVSC's first frame less what tells the rates."""
+_REALS_RANGE = (3.0, 144.0)
+_LEAST_ERROR = 2e-5
+"""Of squared differences in 0..1: 47 dB, where more is not worth learning."""
+_CLEAN_SNR_DB = 20.0
+
+
+class NtsccSettings(RecipeSettings):
+    """Numbers of this training."""
+
+    batch_size: int = Field(12, ge=1, le=4096, description="Crops a step.")
+    size: int = Field(128, ge=32, le=1024, multiple_of=16, description="Side of a training crop.")
+    first_frame_share: float = Field(
+        0.4, ge=0, le=1, description="Examples with as many symbols as a first frame."
+    )
+    uniform_share: float = Field(0.35, ge=0, le=1, description="Examples with equal rates.")
+    grouped_share: float = Field(0.2, ge=0, le=1, description="Examples with 2x2 patches a rate.")
+    ntc_share: float = Field(
+        0.34, gt=0, le=1, description="Share of a batch that also crosses as quantised latents."
+    )
+    ntc_weight: float = Field(0.2, ge=0, description="Weight of those examples' loss.")
+    bits_weight: float = Field(
+        2.5, gt=0, description="ln of the error that a bit a pixel must be worth, at the margin."
+    )
+    feature_weight: float = Field(0.0, ge=0, description="LPIPS beside ln of the error.")
+    latent_codec: str = Field("", description="Weight file of a codec to begin from, if any.")
+
+
+class NtsccRecipe(Recipe):
+    """First frames, keyframes, and the `djscc-rgb` baseline."""
+
+    name: ClassVar[str] = "ntscc"
+    title: ClassVar[str] = "NTSCC with SNR attention: pictures, all SNRs and symbol counts"
+    weights_name: ClassVar[str] = "ntscc"
+    settings_class: ClassVar[type[RecipeSettings]] = NtsccSettings
+    settings: NtsccSettings
+
+    def __init__(self, settings: NtsccSettings, library: Library, device: torch.device) -> None:
+        super().__init__(settings, library, device)
+        self._sampler = WindowSampler(library.train, settings.size, augment=Augment())
+        self._held_out = held_out_frames(
+            library.val, settings.eval_size, settings.eval_frames_per_clip
+        )
+        self._features: nn.Module | None = None
+        if settings.feature_weight > 0:
+            self._features = gradient_free(PerceptualLoss()).to(
+                device, memory_format=torch.channels_last
+            )
+
+    def build(self) -> nn.Module:
+        """At random, or from a latent codec's transforms where they have the same form."""
+        network = Ntscc()
+        if self.settings.latent_codec:
+            state, _ = read_weights(Path(self.settings.latent_codec))
+            own = network.state_dict()
+            same = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+            network.load_state_dict(same, strict=False)
+        return network
+
+    def draw(self, rng: np.random.Generator) -> Batch:
+        """pictures: uint8 [B, H, W, 3]. reals: of a patch on average, [B]. group: 0 is uniform."""
+        count = self.settings.batch_size
+        windows = self._sampler.batch(count, rng)[:, 0]
+        low, high = _REALS_RANGE
+        reals = np.exp(rng.uniform(math.log(low), math.log(high), count))
+        reals[rng.random(count) < self.settings.first_frame_share] = _FIRST_FRAME_REALS
+        uniform, grouped = self.settings.uniform_share, self.settings.grouped_share
+        group = rng.choice(3, count, p=[uniform, 1 - uniform - grouped, grouped])
+        return {
+            "pictures": torch.from_numpy(windows),
+            "reals": torch.from_numpy(reals),
+            "group": torch.from_numpy(group),
+        }
+
+    def losses(
+        self, network: nn.Module, critic: nn.Module | None, batch: Batch, progress: Progress
+    ) -> Losses:
+        """ln of the error after the channel, and NTSCC's second path: error and bits quantised."""
+        assert isinstance(network, Ntscc)
+        real = to_unit(batch["pictures"])
+        count = len(real)
+        low, high = SNR_RANGE_DB
+        snr_db = low + (high - low) * torch.rand(count, device=real.device)
+        sender_db, receiver_db = believed_snr_db(snr_db), believed_snr_db(snr_db)
+        y = network.analyse(real, sender_db).float()
+        bits, hyper_bits = network.hyperprior(
+            y + torch.rand_like(y) - 0.5, torch.rand_like(_hyperlatent(network, y)) - 0.5
+        )
+        counts = share_out(bits.detach(), batch["reals"], batch["group"])
+        made = _across(network, y, counts, snr_db, sender_db, receiver_db)
+        error = _log_error(made, real).mean()
+
+        few = max(1, round(self.settings.ntc_share * count))
+        quantised = y[:few] + torch.rand_like(y[:few]) - 0.5
+        clean = torch.full((few,), _CLEAN_SNR_DB, device=real.device)
+        ntc_error = _log_error(network.synthesise(quantised, clean), real[:few]).mean()
+        bits_per_pixel = (bits.sum((1, 2)) + hyper_bits).mean() / (real.shape[2] * real.shape[3])
+        ntc = ntc_error + self.settings.bits_weight * bits_per_pixel
+        total = error + self.settings.ntc_weight * ntc
+        terms = {"ln_error": error, "ntc": ntc_error, "bits_per_pixel": bits_per_pixel}
+        if self._features is not None:
+            features = self._features(made.float(), real)
+            total = total + self.settings.feature_weight * features
+            terms["features"] = features
+        return Losses(total, terms)
+
+    def measure(self, network: nn.Module) -> dict[str, float]:
+        """PSNR over SNR on held-out pictures at the first frame's symbols, shared out both ways."""
+        figures = {}
+        for snr_db in MEASURED_AT_DB:
+            figures[f"psnr_db_at_{snr_db:g}_db"] = self._mean_psnr_db(network, snr_db, 1)
+        for snr_db in (0.0, 10.0):
+            figures[f"uniform_at_{snr_db:g}_db"] = self._mean_psnr_db(network, snr_db, 0)
+        figures["eighth_at_10_db"] = self._mean_psnr_db(network, 10.0, 1, _FIRST_FRAME_REALS / 8)
+        return figures
+
+    def sheet(self, network: nn.Module) -> NDArray[np.uint8]:
+        """Source and what arrives at four SNRs."""
+        source = np.stack([pictures[0] for pictures in list(self._held_out.values())[:5]])
+        columns = [("source", source)]
+        for snr_db in (-5.0, 0.0, 10.0, 20.0):
+            columns.append((f"{snr_db:g} dB", self._send(network, source, snr_db, 1)))
+        return contact_sheet(columns, side=224)
+
+    def config(self) -> dict[str, Any]:
+        """Arguments of Ntscc."""
+        return {
+            "in_channels": 3,
+            "encoder_widths": list(ENCODER_WIDTHS),
+            "decoder_widths": list(DECODER_WIDTHS),
+        }
+
+    def _mean_psnr_db(
+        self, network: nn.Module, snr_db: float, group: int, reals: float = _FIRST_FRAME_REALS
+    ) -> float:
+        torch.manual_seed(7777)
+        return float(
+            np.mean(
+                [
+                    psnr_db(pictures, self._send(network, pictures, snr_db, group, reals))
+                    for pictures in self._held_out.values()
+                ]
+            )
+        )
+
+    def _send(
+        self,
+        network: nn.Module,
+        pictures: NDArray[np.uint8],
+        snr_db: float,
+        group: int,
+        reals: float = _FIRST_FRAME_REALS,
+    ) -> NDArray[np.uint8]:
+        assert isinstance(network, Ntscc)
+        x = to_unit(torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device))
+        known = torch.full((len(x),), snr_db, device=self.device)
+        y = network.analyse(x, known)
+        shares = torch.full((len(x),), reals), torch.full((len(x),), group)
+        counts = share_out(network.patch_bits(y), *shares)
+        return to_pixels(_across(network, y, counts, known, known, known)).numpy()
+
+
+def share_out(bits: Tensor, reals: Tensor, group: Tensor) -> Tensor:
+    """Counts [B, h, w] on the device of `bits`; reals: a patch on average, group: 0 is uniform."""
+    counts = []
+    rows, columns = bits.shape[1:]
+    for patch_bits, mean, side in zip(bits.cpu().numpy(), reals, group, strict=True):
+        total = min(round(float(mean) * rows * columns), MAX_REALS * rows * columns)
+        if side:
+            indices = choose_indices(patch_bits, total, int(side))
+        else:
+            indices = np.zeros((rows, columns), np.uint8)
+        counts.append(reals_of_patches(indices, rows, columns, total, max(1, int(side))))
+    return torch.from_numpy(np.stack(counts)).to(bits.device)
+
+
+def _across(
+    network: Ntscc,
+    y: Tensor,
+    counts: Tensor,
+    snr_db: Tensor,
+    sender_db: Tensor,
+    receiver_db: Tensor,
+) -> Tensor:
+    """Pictures of latents that crossed the channel, float."""
+    reals = network.to_reals(y, counts, sender_db)
+    scale = power_scale(reals, counts)
+    received = noisy(reals / scale, counts, snr_db) * scale
+    return network.synthesise(network.from_reals(received, counts, receiver_db), receiver_db).float()
+
+
+def _hyperlatent(network: Ntscc, y: Tensor) -> Tensor:
+    """Of the hyperlatent's form; its values are not used."""
+    rows, columns = (-(-side // 2) for side in y.shape[2:])
+    channels = network.hyperprior.log_scale.shape[0]
+    return torch.empty(len(y), channels, rows, columns, device=y.device)
+
+
+def _log_error(made: Tensor, real: Tensor) -> Tensor:
+    """ln of the mean squared difference in 0..1, of each picture."""
+    error = (made.float() - real).square().mean((1, 2, 3)) / 4
+    return torch.log(error + _LEAST_ERROR)
+
+

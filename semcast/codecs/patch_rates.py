@@ -17,12 +17,13 @@ _BISECTIONS = 40
 
 
 def choose_indices(
-    bits: NDArray[np.floating], total_reals: int, group: int = 1
+    bits: NDArray[np.floating], total_reals: int, max_reals: int, group: int = 1
 ) -> NDArray[np.uint8]:
     """Rate indices k_i = eta bits_i, to the nearest step, of at most `total_reals` together.
 
     bits: of each patch, [rows, columns]. group: side of the squares of patches that share an index.
-    Returns [ceil(rows / group), ceil(columns / group)]. eta is the largest that fits.
+    max_reals: of a patch. Returns [ceil(rows / group), ceil(columns / group)]. eta is the largest
+    that fits.
     """
     rows, columns = bits.shape
     tall, wide = -(-rows // group), -(-columns // group)
@@ -32,17 +33,23 @@ def choose_indices(
     sums = sums.reshape(tall, group, wide, group).sum((1, 3))
     sizes = sizes.reshape(tall, group, wide, group).sum((1, 3))
     wanted = np.maximum(sums / sizes, 1e-6)
-    midpoints = (LEVELS[1:] + LEVELS[:-1]) / 2
-    low, high = 0.0, 2.0 * LEVELS[-1] / float(wanted.min())
+    usable = LEVELS[LEVELS <= max_reals]
+    midpoints = (usable[1:] + usable[:-1]) / 2
+    low, high = 0.0, 2.0 * max_reals / float(wanted.min())
     for _ in range(_BISECTIONS):
         eta = (low + high) / 2
-        steps = LEVELS[np.searchsorted(midpoints, eta * wanted)]
+        steps = usable[np.searchsorted(midpoints, eta * wanted)]
         low, high = (eta, high) if (steps * sizes).sum() <= total_reals else (low, eta)
     return np.searchsorted(midpoints, low * wanted).astype(np.uint8)
 
 
 def reals_of_patches(
-    indices: NDArray[np.uint8], rows: int, columns: int, total_reals: int, group: int = 1
+    indices: NDArray[np.uint8],
+    rows: int,
+    columns: int,
+    total_reals: int,
+    max_reals: int,
+    group: int = 1,
 ) -> NDArray[np.int64]:
     """Counts [rows, columns] of indices: their steps, and what is left of the total in even shares.
 
@@ -53,14 +60,14 @@ def reals_of_patches(
     left = total_reals - int(counts.sum())
     if left < 0:
         raise ValueError(f"rates ask for {-left} reals more than the {total_reals} there are")
-    if total_reals > LEVELS[-1] * len(counts):
+    if total_reals > max_reals * len(counts) or counts.max() > max_reals:
         raise ValueError(f"{len(counts)} patches cannot hold {total_reals} reals")
     while left:
-        open_patches = np.flatnonzero(counts < LEVELS[-1])
+        open_patches = np.flatnonzero(counts < max_reals)
         share, rest = divmod(left, len(open_patches))
         more = np.full(len(open_patches), share)
         more[:rest] += 1
-        more = np.minimum(more, LEVELS[-1] - counts[open_patches])
+        more = np.minimum(more, max_reals - counts[open_patches])
         counts[open_patches] += more
         left -= int(more.sum())
     return counts.reshape(rows, columns)

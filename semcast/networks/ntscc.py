@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -37,13 +38,7 @@ from semcast.weights import find_weights, read_weights
 PATCH = 16
 """Pixels per side of a patch."""
 
-MAX_REALS = 192
-"""Reals per patch at most: 96 symbols, a CBR of 0.125."""
-
-LATENT_CHANNELS = 192
-
 _RATE_FEATURES = 24
-_BLOCK_WIDTH = 96
 _HYPER_WIDTH = 48
 _HYPER_CHANNELS = 32
 _LEAST_SCALE = 0.11
@@ -51,17 +46,38 @@ _LEAST_SCALE = 0.11
 _LEAST_POWER = 1e-12
 
 
+@dataclass(frozen=True)
+class NtsccShape:
+    """Sizes of a network. The default is the picture codec's.
+
+    max_reals: of a patch; 192 are 96 symbols, a CBR of 0.125 for RGB. block_width: inside a
+    `PatchBlock`.
+    """
+
+    in_channels: int = 3
+    latent_channels: int = 192
+    max_reals: int = 192
+    block_width: int = 96
+    encoder_widths: tuple[int, int, int] = ENCODER_WIDTHS
+    decoder_widths: tuple[int, int, int] = DECODER_WIDTHS
+
+    def config(self) -> dict[str, Any]:
+        """As a weight file's header holds it."""
+        return asdict(self)
+
+
 class RateEmbedding(nn.Module):
     """A patch's rate as features; what networks read of k."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_reals: int) -> None:
         super().__init__()
+        self._max_reals = max_reals
         self.hidden = nn.Conv2d(3, _RATE_FEATURES, 1)
 
     def forward(self, counts: Tensor) -> Tensor:
         """counts: reals per patch, [B, h, w]. Features [B, F, h, w]."""
-        share = counts.float() / MAX_REALS
-        log = torch.log2(1 + counts.float()) / math.log2(1 + MAX_REALS)
+        share = counts.float() / self._max_reals
+        log = torch.log2(1 + counts.float()) / math.log2(1 + self._max_reals)
         features: Tensor = torch.relu(self.hidden(torch.stack([share, share.sqrt(), log], 1)))
         return features
 
@@ -69,17 +85,19 @@ class RateEmbedding(nn.Module):
 class PatchBlock(nn.Module):
     """A residual bottleneck at a sixteenth of the size; told the rate and the SNR where it matters."""
 
-    def __init__(self, channels: int, *, conditional: bool) -> None:
+    def __init__(self, channels: int, width: int, *, conditional: bool) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, _BLOCK_WIDTH, 1)
-        self.middle = nn.Conv2d(_BLOCK_WIDTH, _BLOCK_WIDTH, 3, padding=1)
-        self.last = nn.Conv2d(_BLOCK_WIDTH, channels, 1)
+        self.first = nn.Conv2d(channels, width, 1)
+        self.middle = nn.Conv2d(width, width, 3, padding=1)
+        self.last = nn.Conv2d(width, channels, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
-        self.by_rate = nn.Conv2d(_RATE_FEATURES, 2 * _BLOCK_WIDTH, 1) if conditional else None
+        self.by_rate = nn.Conv2d(_RATE_FEATURES, 2 * width, 1) if conditional else None
         self.attention = AttentionFeature(channels) if conditional else None
 
-    def forward(self, x: Tensor, rate: Tensor | None = None, snr_db: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, rate: Tensor | None = None, snr_db: Tensor | None = None
+    ) -> Tensor:
         """x: [B, C, h, w]; rate: features [B, F, h, w]; snr_db: [B]."""
         h = self.first(x)
         if self.by_rate is not None:
@@ -94,7 +112,7 @@ class PatchBlock(nn.Module):
 class Hyperprior(nn.Module):
     """How surprising each patch's latent is; only the transmitter asks."""
 
-    def __init__(self, channels: int = LATENT_CHANNELS) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.analysis = nn.Sequential(
             nn.Conv2d(channels, _HYPER_WIDTH, 1),
@@ -136,31 +154,32 @@ def _gaussian_bits(distance: Tensor, scale: Tensor) -> Tensor:
 
 
 class Ntscc(nn.Module):
-    """Pictures [B, in, H, W] in -1..1, H and W multiples of 16."""
+    """Pictures [B, in, H, W] in -1..1, H and W multiples of 16; hyperprior and all."""
 
-    def __init__(
-        self,
-        in_channels: int = 3,
-        encoder_widths: tuple[int, int, int] = ENCODER_WIDTHS,
-        decoder_widths: tuple[int, int, int] = DECODER_WIDTHS,
-    ) -> None:
+    def __init__(self, shape: NtsccShape | None = None) -> None:
         super().__init__()
-        channels = LATENT_CHANNELS
-        self.in_channels = in_channels
+        self.shape = shape = shape or NtsccShape()
+        channels, width = shape.latent_channels, shape.block_width
+
+        def blocks(count: int) -> nn.ModuleList:
+            return nn.ModuleList(
+                PatchBlock(channels, width, conditional=True) for _ in range(count)
+            )
+
         self.encoder = AnalysisTransform(
-            in_channels, channels // 4, snr_aware=True, widths=encoder_widths, depth=1
+            shape.in_channels, channels // 4, snr_aware=True, widths=shape.encoder_widths, depth=1
         )
-        self.encoder_patch = PatchBlock(channels, conditional=False)
-        self.rate = RateEmbedding()
-        self.to_channel = nn.ModuleList(PatchBlock(channels, conditional=True) for _ in range(2))
-        self.channel_head = nn.Conv2d(channels, MAX_REALS, 1)
-        self.from_channel_head = nn.Conv2d(MAX_REALS, channels, 1)
-        self.from_channel = nn.ModuleList(PatchBlock(channels, conditional=True) for _ in range(3))
-        self.decoder_patch = PatchBlock(channels, conditional=False)
+        self.encoder_patch = PatchBlock(channels, width, conditional=False)
+        self.rate = RateEmbedding(shape.max_reals)
+        self.to_channel = blocks(2)
+        self.channel_head = nn.Conv2d(channels, shape.max_reals, 1)
+        self.from_channel_head = nn.Conv2d(shape.max_reals, channels, 1)
+        self.from_channel = blocks(3)
+        self.decoder_patch = PatchBlock(channels, width, conditional=False)
         self.decoder = SynthesisTransform(
-            channels // 4, in_channels, snr_aware=True, widths=decoder_widths, depth=1
+            channels // 4, shape.in_channels, snr_aware=True, widths=shape.decoder_widths, depth=1
         )
-        self.hyperprior = Hyperprior()
+        self.hyperprior = Hyperprior(channels)
 
     def analyse(self, picture: Tensor, snr_db: Tensor) -> Tensor:
         """Latent y [B, C, H/16, W/16]; snr_db: [B], NaN where unknown."""
@@ -169,9 +188,7 @@ class Ntscc(nn.Module):
 
     def synthesise(self, y: Tensor, snr_db: Tensor) -> Tensor:
         """Picture of a latent."""
-        picture: Tensor = self.decoder(
-            functional.pixel_shuffle(self.decoder_patch(y), 2), snr_db
-        )
+        picture: Tensor = self.decoder(functional.pixel_shuffle(self.decoder_patch(y), 2), snr_db)
         return picture
 
     def patch_bits(self, y: Tensor) -> Tensor:
@@ -180,18 +197,18 @@ class Ntscc(nn.Module):
         return bits
 
     def to_reals(self, y: Tensor, counts: Tensor, snr_db: Tensor) -> Tensor:
-        """Reals [B, MAX_REALS, h, w] as float32, zero beyond each patch's count; not yet scaled.
+        """Reals [B, max_reals, h, w] as float32, zero beyond each patch's count; not yet scaled.
 
         counts: int [B, h, w]; snr_db: what the transmitter knows, [B].
         """
         rate = self.rate(counts)
         for block in self.to_channel:
             y = block(y, rate, snr_db)
-        reals: Tensor = self.channel_head(y).float() * sent_mask(counts)
+        reals: Tensor = self.channel_head(y).float() * sent_mask(counts, self.shape.max_reals)
         return reals
 
     def from_reals(self, reals: Tensor, counts: Tensor, snr_db: Tensor) -> Tensor:
-        """Latent of received reals [B, MAX_REALS, h, w], zero where nothing was sent."""
+        """Latent of received reals [B, max_reals, h, w], zero where nothing was sent."""
         rate = self.rate(counts)
         y = self.from_channel_head(reals)
         for block in self.from_channel:
@@ -199,9 +216,9 @@ class Ntscc(nn.Module):
         return y  # type: ignore[no-any-return]
 
 
-def sent_mask(counts: Tensor) -> Tensor:
-    """Which reals of [B, MAX_REALS, h, w] are sent: the first counts[b, i, j] of each patch."""
-    order = torch.arange(MAX_REALS, device=counts.device).view(1, -1, 1, 1)
+def sent_mask(counts: Tensor, max_reals: int) -> Tensor:
+    """Which of [B, max_reals, h, w] are sent, 0 or 1: the first counts[b, i, j] of each patch."""
+    order = torch.arange(max_reals, device=counts.device).view(1, -1, 1, 1)
     return (order < counts[:, None]).float()
 
 
@@ -217,7 +234,9 @@ def noisy(reals: Tensor, counts: Tensor, snr_db: Tensor) -> Tensor:
     A complex symbol carries two, scaled by 1/sqrt(2), and noise of N0/2 each: the same ratio.
     """
     std = 10 ** (-snr_db / 20)
-    return reals + std.view(-1, 1, 1, 1) * torch.randn_like(reals) * sent_mask(counts)
+    return reals + std.view(-1, 1, 1, 1) * torch.randn_like(reals) * sent_mask(
+        counts, reals.shape[1]
+    )
 
 
 @functools.cache
@@ -230,9 +249,8 @@ def bundled_ntscc(name: str) -> Ntscc:
 def build_ntscc(state: dict[str, Tensor], header: dict[str, Any]) -> Ntscc:
     """A network from what a weight file holds; eval mode, channels last."""
     config = header["config"]
-    network = Ntscc(
-        config["in_channels"], tuple(config["encoder_widths"]), tuple(config["decoder_widths"])
-    )
+    shape = NtsccShape(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
+    network = Ntscc(shape)
     network.load_state_dict(state)
     network.eval().requires_grad_(False)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

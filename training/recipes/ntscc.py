@@ -21,13 +21,12 @@ from torch import Tensor, nn
 from semcast.codecs.patch_rates import choose_indices, reals_of_patches
 from semcast.metrics.psnr import psnr_db
 from semcast.networks.ntscc import (
-    MAX_REALS,
     Ntscc,
+    NtsccShape,
     noisy,
     power_scale,
 )
 from semcast.networks.pixels import to_pixels, to_unit
-from semcast.networks.transforms import DECODER_WIDTHS, ENCODER_WIDTHS
 from semcast.weights import read_weights
 from training.data import Augment, Library, WindowSampler, held_out_frames
 from training.held_out import gradient_free
@@ -73,6 +72,7 @@ class NtsccRecipe(Recipe):
     weights_name: ClassVar[str] = "ntscc"
     settings_class: ClassVar[type[RecipeSettings]] = NtsccSettings
     settings: NtsccSettings
+    shape: ClassVar[NtsccShape] = NtsccShape()
 
     def __init__(self, settings: NtsccSettings, library: Library, device: torch.device) -> None:
         super().__init__(settings, library, device)
@@ -88,7 +88,7 @@ class NtsccRecipe(Recipe):
 
     def build(self) -> nn.Module:
         """At random, or from a latent codec's transforms where they have the same form."""
-        network = Ntscc()
+        network = Ntscc(self.shape)
         if self.settings.latent_codec:
             state, _ = read_weights(Path(self.settings.latent_codec))
             own = network.state_dict()
@@ -125,7 +125,7 @@ class NtsccRecipe(Recipe):
         bits, hyper_bits = network.hyperprior(
             y + torch.rand_like(y) - 0.5, torch.rand_like(_hyperlatent(network, y)) - 0.5
         )
-        counts = share_out(bits.detach(), batch["reals"], batch["group"])
+        counts = share_out(bits.detach(), batch["reals"], batch["group"], self.shape.max_reals)
         made = _across(network, y, counts, snr_db, sender_db, receiver_db)
         error = _log_error(made, real).mean()
 
@@ -163,11 +163,7 @@ class NtsccRecipe(Recipe):
 
     def config(self) -> dict[str, Any]:
         """Arguments of Ntscc."""
-        return {
-            "in_channels": 3,
-            "encoder_widths": list(ENCODER_WIDTHS),
-            "decoder_widths": list(DECODER_WIDTHS),
-        }
+        return self.shape.config()
 
     def _mean_psnr_db(
         self, network: nn.Module, snr_db: float, group: int, reals: float = _FIRST_FRAME_REALS
@@ -195,21 +191,21 @@ class NtsccRecipe(Recipe):
         known = torch.full((len(x),), snr_db, device=self.device)
         y = network.analyse(x, known)
         shares = torch.full((len(x),), reals), torch.full((len(x),), group)
-        counts = share_out(network.patch_bits(y), *shares)
+        counts = share_out(network.patch_bits(y), *shares, self.shape.max_reals)
         return to_pixels(_across(network, y, counts, known, known, known)).numpy()
 
 
-def share_out(bits: Tensor, reals: Tensor, group: Tensor) -> Tensor:
+def share_out(bits: Tensor, reals: Tensor, group: Tensor, max_reals: int) -> Tensor:
     """Counts [B, h, w] on the device of `bits`; reals: a patch on average, group: 0 is uniform."""
     counts = []
     rows, columns = bits.shape[1:]
     for patch_bits, mean, side in zip(bits.cpu().numpy(), reals, group, strict=True):
-        total = min(round(float(mean) * rows * columns), MAX_REALS * rows * columns)
+        total = min(round(float(mean) * rows * columns), max_reals * rows * columns)
         if side:
-            indices = choose_indices(patch_bits, total, int(side))
+            indices = choose_indices(patch_bits, total, max_reals, int(side))
         else:
             indices = np.zeros((rows, columns), np.uint8)
-        counts.append(reals_of_patches(indices, rows, columns, total, max(1, int(side))))
+        counts.append(reals_of_patches(indices, rows, columns, total, max_reals, max(1, int(side))))
     return torch.from_numpy(np.stack(counts)).to(bits.device)
 
 
@@ -225,7 +221,9 @@ def _across(
     reals = network.to_reals(y, counts, sender_db)
     scale = power_scale(reals, counts)
     received = noisy(reals / scale, counts, snr_db) * scale
-    return network.synthesise(network.from_reals(received, counts, receiver_db), receiver_db).float()
+    return network.synthesise(
+        network.from_reals(received, counts, receiver_db), receiver_db
+    ).float()
 
 
 def _hyperlatent(network: Ntscc, y: Tensor) -> Tensor:
@@ -239,5 +237,3 @@ def _log_error(made: Tensor, real: Tensor) -> Tensor:
     """ln of the mean squared difference in 0..1, of each picture."""
     error = (made.float() - real).square().mean((1, 2, 3)) / 4
     return torch.log(error + _LEAST_ERROR)
-
-

@@ -51,7 +51,7 @@ class NtsccShape:
     """Sizes of a network. The default is the picture codec's.
 
     max_reals: of a patch; 192 are 96 symbols, a CBR of 0.125 for RGB. block_width: inside a
-    `PatchBlock`.
+    `PatchBlock`. hyperprior: without it all patches have one rate.
     """
 
     in_channels: int = 3
@@ -60,6 +60,7 @@ class NtsccShape:
     block_width: int = 96
     encoder_widths: tuple[int, int, int] = ENCODER_WIDTHS
     decoder_widths: tuple[int, int, int] = DECODER_WIDTHS
+    hyperprior: bool = True
 
     def config(self) -> dict[str, Any]:
         """As a weight file's header holds it."""
@@ -179,7 +180,7 @@ class Ntscc(nn.Module):
         self.decoder = SynthesisTransform(
             channels // 4, shape.in_channels, snr_aware=True, widths=shape.decoder_widths, depth=1
         )
-        self.hyperprior = Hyperprior(channels)
+        self.hyperprior = Hyperprior(channels) if shape.hyperprior else None
 
     def analyse(self, picture: Tensor, snr_db: Tensor) -> Tensor:
         """Latent y [B, C, H/16, W/16]; snr_db: [B], NaN where unknown."""
@@ -192,7 +193,12 @@ class Ntscc(nn.Module):
         return picture
 
     def patch_bits(self, y: Tensor) -> Tensor:
-        """sum_c -log2 p(y_ic) of each patch, [B, h, w], as float32."""
+        """sum_c -log2 p(y_ic) of each patch, [B, h, w], as float32.
+
+        Raises ValueError for a network without a hyperprior.
+        """
+        if self.hyperprior is None:
+            raise ValueError("a network without a hyperprior has uniform rates only")
         bits: Tensor = self.hyperprior(torch.round(y.float()))[0]
         return bits
 

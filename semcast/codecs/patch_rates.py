@@ -40,7 +40,7 @@ def choose_indices(
         eta = (low + high) / 2
         steps = usable[np.searchsorted(midpoints, eta * wanted)]
         low, high = (eta, high) if (steps * sizes).sum() <= total_reals else (low, eta)
-    return np.searchsorted(midpoints, low * wanted).astype(np.uint8)
+    return np.asarray(np.searchsorted(midpoints, low * wanted), np.uint8)
 
 
 def reals_of_patches(

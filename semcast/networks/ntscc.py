@@ -2,17 +2,17 @@
 
 After NTSCC (arXiv 2112.10961), with ADJSCC's attention to the SNR (arXiv 2012.00533). Ours: one
 network for all SNRs and all bandwidths, sized for a CPU, and a uniform rate as a special case, so
-that the same weights are DeepJSCC (arXiv 1809.01733) where no side information is worth its symbols.
+that the same weights are DeepJSCC (arXiv 1809.01733) where side information is not worth it.
 
     picture -> analysis g_a -> latent y [192, H/16, W/16]
-            -> f_e, which knows the SNR and each patch's rate -> the first k_i of 192 reals of patch i
+            -> f_e, which knows the SNR and all rates -> the first k_i of 192 reals of patch i
             -> noise
             -> f_d, with the same knowledge -> y -> synthesis g_s -> picture
 
 Patch i is 16x16 pixels. Its rate follows from how surprising its latent is (NTSCC eq. for k):
 k_i = eta sum_c(-log2 p(y_ic)), with p a Gaussian whose mean and scale a hyperprior gives; eta sets
-the sum. The hyperprior lives at the transmitter alone: the receiver is told the rates. Within a patch
-reals come in order of importance, as every k is a prefix.
+the sum. The hyperprior lives at the transmitter alone: the receiver is told the rates. Within a
+patch reals come in order of importance, as every k is a prefix.
 """
 
 from __future__ import annotations
@@ -66,6 +66,14 @@ class NtsccShape:
         """As a weight file's header holds it."""
         return asdict(self)
 
+    @classmethod
+    def of_config(cls, config: dict[str, Any]) -> NtsccShape:
+        """What `config` gave, from JSON."""
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in config.items()
+        }
+        return cls(**fields)
+
 
 class RateEmbedding(nn.Module):
     """A patch's rate as features; what networks read of k."""
@@ -84,7 +92,7 @@ class RateEmbedding(nn.Module):
 
 
 class PatchBlock(nn.Module):
-    """A residual bottleneck at a sixteenth of the size; told the rate and the SNR where it matters."""
+    """A residual bottleneck at a sixteenth of the size; told rate and SNR where they matter."""
 
     def __init__(self, channels: int, width: int, *, conditional: bool) -> None:
         super().__init__()
@@ -254,9 +262,7 @@ def bundled_ntscc(name: str) -> Ntscc:
 
 def build_ntscc(state: dict[str, Tensor], header: dict[str, Any]) -> Ntscc:
     """A network from what a weight file holds; eval mode, channels last."""
-    config = header["config"]
-    shape = NtsccShape(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
-    network = Ntscc(shape)
+    network = Ntscc(NtsccShape.of_config(header["config"]))
     network.load_state_dict(state)
     network.eval().requires_grad_(False)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -39,9 +39,12 @@ def draw_labels(labels: NDArray[np.uint8], width: int, height: int) -> NDArray[n
 def draw_sketch(
     sketch: NDArray[np.uint8], under: NDArray[np.uint8] | None, width: int, height: int
 ) -> NDArray[np.uint8]:
-    """Bright strokes, on `under` ([height, width, 3]) or on dark ground. sketch: [h, w], 0 or 1."""
+    """Bright strokes, on `under` ([height, width, 3]) or on dark ground.
+
+    sketch: [h, w], uint8, 255 where a stroke is sure.
+    """
     strokes = np.asarray(
-        cv2.resize(255 * sketch, (width, height), interpolation=cv2.INTER_LINEAR), np.float32
+        cv2.resize(sketch, (width, height), interpolation=cv2.INTER_LINEAR), np.float32
     )
     ground = np.empty((height, width, 3), np.float32)
     ground[:] = _GROUND if under is None else under

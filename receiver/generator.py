@@ -40,8 +40,8 @@ class Conditions:
 
     pictures: the newest picture of each modality, [h, w, 3], uint8, RGB, of any size.
     age_frames: how many frames ago each modality came; 0 means with this frame.
-    labels: [H, W], uint8, of the frame's size; 0 is background. sketch: [h, w], uint8, 1 on a
-    stroke. motion: mean, frame widths a frame. caption: "" for none.
+    labels: [H, W], uint8, of the frame's size; 0 is background. sketch: [h, w], uint8, 255 on a
+    stroke, less where it is unsure. motion: mean, frame widths a frame. caption: "" for none.
     """
 
     pictures: Mapping[Modality, NDArray[np.uint8]]

@@ -15,6 +15,20 @@ from semcast.session import Modality
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """How a modality crosses as analogue symbols.
+
+    network: weight file of pictures that stand for themselves. every_frame: one each frame; else
+    one a segment. adaptive: rates by patch, told beside the picture; else the same for all.
+    """
+
+    modality: Modality
+    network: str
+    every_frame: bool = False
+    adaptive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Scheme:
     """One way to send video.
 
@@ -22,7 +36,8 @@ class Scheme:
     default_cbr: symbols per source sample where the caller names none.
     default_mcs: "auto" (the receiver asks for the rung), or a rung fixed for the session.
     video_codec: codec of `Modality.VIDEO`, if the scheme sends it.
-    learned: whether its codec is a network: torch and bundled weights, at both ends.
+    learned: the modality whose codec is a network, if any: torch and weights at both ends.
+    caption_share: of a segment's symbols that a caption may take where it is not sent alone.
     choices: ids of the schemes it picks among by the SNR, the most robust first.
     good_from_bits: `auto` takes it from the SNR at which a frame holds so many bits.
     origin: the paper it comes from, or "ours".
@@ -35,7 +50,8 @@ class Scheme:
     default_mcs: str
     origin: str
     video_codec: Literal["h264", "h265"] | None = None
-    learned: bool = False
+    learned: Learned | None = None
+    caption_share: float = 0.25
     choices: tuple[str, ...] = ()
     good_from_bits: int = 0
 
@@ -48,6 +64,25 @@ _CLASSICAL_MCS = "qpsk-2/3"
 
 # Ours: the middle of the papers' range (LGVSC 0.0006 .. GVSC 0.008).
 _OUR_CBR = 0.004
+
+PICTURE_NETWORK = "ntscc"
+SKETCH_NETWORK = "djscc_sketch_k03"
+
+# GVSC's symbols in a segment of 8 frames at 256x256 (arXiv 2502.13838): 1,147.56 for the caption,
+# 1,024 for a sketch, 7,818 for a first frame. The CBRs below count 16 pilots a frame besides.
+_GVSC_CAPTION = 1147.56
+_GVSC_SAMPLES = 3 * 256 * 256 * 8
+_PILOTS = 8 * 16
+
+
+def _gvsc_cbr(picture_symbols: float) -> float:
+    """Of a caption, a picture of so many symbols and the pilots."""
+    return (_GVSC_CAPTION + picture_symbols + _PILOTS) / _GVSC_SAMPLES
+
+
+def _gvsc_caption_share(picture_symbols: float) -> float:
+    return _GVSC_CAPTION / (_GVSC_CAPTION + picture_symbols)
+
 
 SCHEMES: dict[str, Scheme] = {
     scheme.id: scheme
@@ -82,6 +117,26 @@ SCHEMES: dict[str, Scheme] = {
             origin="GVSC",
         ),
         Scheme(
+            id="first-frame-desc",
+            title="First frame + caption",
+            modalities=(Modality.CAPTION, Modality.KEYFRAME),
+            default_cbr=_gvsc_cbr(7818),
+            default_mcs="qpsk-1/3",
+            origin="GVSC",
+            learned=Learned(Modality.KEYFRAME, PICTURE_NETWORK, adaptive=True),
+            caption_share=_gvsc_caption_share(7818),
+        ),
+        Scheme(
+            id="sketch-desc",
+            title="First sketch + caption",
+            modalities=(Modality.CAPTION, Modality.SKETCH),
+            default_cbr=_gvsc_cbr(1024),
+            default_mcs="qpsk-1/3",
+            origin="GVSC",
+            learned=Learned(Modality.SKETCH, SKETCH_NETWORK),
+            caption_share=_gvsc_caption_share(1024),
+        ),
+        Scheme(
             id="auto",
             title="Auto: the richest the SNR allows",
             modalities=(Modality.CAPTION, Modality.CONTOURS, Modality.LOWRES),
@@ -98,7 +153,7 @@ SCHEMES: dict[str, Scheme] = {
             default_cbr=0.039755,
             default_mcs="auto",
             origin="GVSC",
-            learned=True,
+            learned=Learned(Modality.KEYFRAME, PICTURE_NETWORK, every_frame=True),
         ),
         Scheme(
             id="h264-ldpc",

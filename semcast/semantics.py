@@ -38,7 +38,8 @@ class Semantics:
 class Received:
     """Semantics read from symbols. What did not come is None, or absent from `pictures`.
 
-    pictures: [h, w, 3], uint8, RGB, of any size. sketch: [h, w], uint8, 1 on a stroke.
+    pictures: [h, w, 3], uint8, RGB, of any size. sketch: [h, w], uint8, 255 on a stroke; less where
+    analogue symbols leave it unsure.
     """
 
     pictures: Mapping[Modality, NDArray[np.uint8]] = field(default_factory=dict)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from semcast.errors import InputError
 from semcast.metrics.weights import MetricUnavailableError
 from semcast.weights import find_weights
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
 
 DEFAULT_BUDGET = "20m"
 
@@ -96,28 +99,32 @@ def _list(recipe_name: str | None) -> None:
 def _measure(asked: argparse.Namespace) -> None:
     from training.run import find_recipe, measure
 
-    recipe = find_recipe(asked.recipe)
+    recipe, changes = find_recipe(asked.recipe), _changes(asked.set)
     figures = measure(
         recipe.name,
-        _weight_file(asked.measure, recipe.weights_name),
+        _weight_file(asked.measure, recipe, changes),
         data=asked.data,
         device=asked.device,
-        changes=_changes(asked.set),
+        changes=changes,
     )
     for name, value in figures.items():
         print(f"{name:22} {value:.4g}")
 
 
-def _weight_file(text: str, weights_name: str) -> Path:
-    """A weight file by path; or the bundled one of that name."""
-    return find_weights(weights_name) if text == BUNDLED else Path(text)
+def _weight_file(text: str, recipe: type[Recipe], changes: Mapping[str, str]) -> Path:
+    """A weight file by path; or the bundled one that these settings train."""
+    from training.run import read_settings
+
+    if text != BUNDLED:
+        return Path(text)
+    return find_weights(recipe.weights_name_for(read_settings(recipe, changes)))
 
 
 def _train(asked: argparse.Namespace, prog: str) -> int:
     from training.loop import RunOptions
     from training.run import RUNS_DIR, find_recipe, parse_duration_s, pick_device, train
 
-    recipe = find_recipe(asked.recipe)
+    recipe, changes = find_recipe(asked.recipe), _changes(asked.set)
     if asked.steps is not None and asked.steps < 1:
         raise InputError(f"--steps {asked.steps} is out of range: give 1 or more.")
     if not 0 <= asked.seed < 1 << 31:
@@ -125,7 +132,7 @@ def _train(asked: argparse.Namespace, prog: str) -> int:
     budget = asked.budget or (DEFAULT_BUDGET if asked.steps is None else None)
     start_from = None
     if asked.start_from is not None:
-        start_from = _weight_file(asked.start_from, recipe.weights_name)
+        start_from = _weight_file(asked.start_from, recipe, changes)
     options = RunOptions(
         run_dir=asked.run or RUNS_DIR / recipe.name,
         steps=asked.steps,
@@ -135,7 +142,6 @@ def _train(asked: argparse.Namespace, prog: str) -> int:
         seed=asked.seed,
         workers=_workers(),
     )
-    changes = _changes(asked.set)
     ends = [] if asked.steps is None else [f"{asked.steps} steps"]
     ends += [budget] if budget else []
     print(f"{recipe.title}: {' or '.join(ends)} on {pick_device(asked.device)}", flush=True)

@@ -245,8 +245,11 @@ def prepare(asked: argparse.Namespace) -> Job:
     parse_duration_s(asked.budget)
     settings = _pairs(asked.set)
     files = {name: Path(path) for name, path in _pairs(asked.set_file).items()}
-    read_settings(recipe, {**settings, **{name: str(path) for name, path in files.items()}})
-    start = _start_weights(asked.start_from, recipe.name, recipe.weights_name)
+    chosen = read_settings(
+        recipe, {**settings, **{name: str(path) for name, path in files.items()}}
+    )
+    weights_name = recipe.weights_name_for(chosen)
+    start = _start_weights(asked.start_from, recipe.name, weights_name)
     folder = FOLDER / recipe.name
     shared_pack = _shared_pack(asked.pack, folder)
     shutil.rmtree(folder, ignore_errors=True)
@@ -279,7 +282,7 @@ def prepare(asked: argparse.Namespace) -> Job:
         print(f"pack: {report}", flush=True)
     job = Job(
         recipe=recipe.name,
-        weights_name=recipe.weights_name,
+        weights_name=weights_name,
         pack=str(shared_pack or folder / "data.pack"),
         start=None if start is None else str(start),
         budget=asked.budget,

@@ -24,8 +24,12 @@ class PerceptualLoss(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Mean distance of pictures [B, 3, H, W] in -1..1, sides at least 32."""
-        distance: Tensor = self._network(x, y).mean()
-        return distance
+        return self.distances(x, y).mean()
+
+    def distances(self, x: Tensor, y: Tensor) -> Tensor:
+        """Distance of each of such pictures, [B]."""
+        distance: Tensor = self._network(x, y)
+        return distance.flatten()
 
 
 class Critic(nn.Module):

@@ -70,6 +70,12 @@ class Recipe(ABC):
         self.settings = settings
         self.library = library
         self.device = device
+        self.weights_name = self.weights_name_for(settings)
+
+    @classmethod
+    def weights_name_for(cls, settings: RecipeSettings) -> str:
+        """Of the file that these settings train, where they make it another one."""
+        return cls.weights_name
 
     @abstractmethod
     def build(self) -> nn.Module:

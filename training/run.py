@@ -24,7 +24,7 @@ RECIPES = {
     "autoencoder": "training.recipes.autoencoder:Autoencoder",
     "backbone": "training.recipes.backbone:BackboneRecipe",
     "djscc-rgb": "training.recipes.djscc:DjsccRgb",
-    "djscc-sketch": "training.recipes.djscc:DjsccSketch",
+    "djscc-sketch": "training.recipes.sketch_code:SketchCode",
     "ntscc": "training.recipes.ntscc:NtsccRecipe",
     "segmenter": "training.recipes.segmenter:Segmenter",
     "sketch": "training.recipes.sketch:Sketch",

@@ -9,6 +9,12 @@ that the same weights are DeepJSCC (arXiv 1809.01733) where side information is 
             -> noise
             -> f_d, with the same knowledge -> y -> synthesis g_s -> picture
 
+All four begin as what is linear and known to be good, and learn the rest: g_a and g_s as the
+Karhunen-Loeve transform of 16x16 patches (its first components), f_e as SoftCast's allocation of
+power (gains of variance^-1/4; Jakubczak and Katabi, 2011) and f_d as its inverse. What is not
+linear starts at nothing: a network of the whole picture beside g_a, bottlenecks in f_e and f_d, and
+a filter after g_s.
+
 Patch i is 16x16 pixels. Its rate follows from how surprising its latent is (NTSCC eq. for k):
 k_i = eta sum_c(-log2 p(y_ic)), with p a Gaussian whose mean and scale a hyperprior gives; eta sets
 the sum. The hyperprior lives at the transmitter alone: the receiver is told the rates. Within a
@@ -26,12 +32,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from semcast.networks.post_filter import PostFilter
 from semcast.networks.transforms import (
     DECODER_WIDTHS,
-    ENCODER_WIDTHS,
     AnalysisTransform,
     AttentionFeature,
-    SynthesisTransform,
 )
 from semcast.weights import find_weights, read_weights
 
@@ -44,21 +49,23 @@ _HYPER_CHANNELS = 32
 _LEAST_SCALE = 0.11
 """Of a Gaussian over unit steps; below it everything is one bin."""
 _LEAST_POWER = 1e-12
+_LATENT_SCALE = 4.0
+"""Of the transform: unit steps of latents are then errors of about 30 dB."""
 
 
 @dataclass(frozen=True)
 class NtsccShape:
     """Sizes of a network. The default is the picture codec's.
 
-    max_reals: of a patch; 192 are 96 symbols, a CBR of 0.125 for RGB. block_width: inside a
-    `PatchBlock`. hyperprior: without it all patches have one rate.
+    max_reals: of a patch; 192 are 96 symbols, a CBR of 0.125 for RGB. latent_channels: no fewer.
+    block_width: inside a `PatchBlock`. hyperprior: without it all patches have one rate.
     """
 
     in_channels: int = 3
     latent_channels: int = 192
     max_reals: int = 192
     block_width: int = 96
-    encoder_widths: tuple[int, int, int] = ENCODER_WIDTHS
+    encoder_widths: tuple[int, int, int] = (24, 48, 96)
     decoder_widths: tuple[int, int, int] = DECODER_WIDTHS
     hyperprior: bool = True
 
@@ -175,29 +182,54 @@ class Ntscc(nn.Module):
                 PatchBlock(channels, width, conditional=True) for _ in range(count)
             )
 
+        self.patch_analysis = nn.Conv2d(shape.in_channels, channels, PATCH, stride=PATCH)
+        self.patch_synthesis = nn.ConvTranspose2d(channels, shape.in_channels, PATCH, stride=PATCH)
         self.encoder = AnalysisTransform(
             shape.in_channels, channels // 4, snr_aware=True, widths=shape.encoder_widths, depth=1
         )
-        self.encoder_patch = PatchBlock(channels, width, conditional=False)
+        nn.init.zeros_(self.encoder.head.weight)
+        nn.init.zeros_(self.encoder.head.bias)  # type: ignore[arg-type]
         self.rate = RateEmbedding(shape.max_reals)
         self.to_channel = blocks(2)
         self.channel_head = nn.Conv2d(channels, shape.max_reals, 1)
         self.from_channel_head = nn.Conv2d(shape.max_reals, channels, 1)
         self.from_channel = blocks(3)
-        self.decoder_patch = PatchBlock(channels, width, conditional=False)
-        self.decoder = SynthesisTransform(
-            channels // 4, shape.in_channels, snr_aware=True, widths=shape.decoder_widths, depth=1
-        )
+        self.filter = PostFilter(shape.in_channels, _RATE_FEATURES, shape.decoder_widths)
         self.hyperprior = Hyperprior(channels) if shape.hyperprior else None
+
+    @torch.no_grad()
+    def begin_linear(self, mean: Tensor, components: Tensor, variances: Tensor) -> None:
+        """Sets the linear parts to the transform and power allocation of known statistics.
+
+        mean: of patches, [in * 256], in -1..1, channel after channel, row after row. components:
+        [in * 256, C], orthonormal, the most important first. variances: [C].
+        """
+        kernel = components.t().reshape_as(self.patch_analysis.weight)
+        self.patch_analysis.weight.copy_(_LATENT_SCALE * kernel)
+        self.patch_analysis.bias.copy_(-_LATENT_SCALE * (mean @ components))  # type: ignore[union-attr]
+        self.patch_synthesis.weight.copy_(kernel / _LATENT_SCALE)
+        by_channel = mean.view(self.shape.in_channels, -1).mean(1)
+        self.patch_synthesis.bias.copy_(by_channel)  # type: ignore[union-attr]
+        # The mean patch is flat enough that its mean stands for it.
+        gains = (_LATENT_SCALE**2 * variances).clamp_min(1e-4) ** -0.25
+        for head, diagonal in (
+            (self.channel_head, gains),
+            (self.from_channel_head, 1 / gains),
+        ):
+            head.weight.zero_()
+            head.bias.zero_()  # type: ignore[union-attr]
+            for index, value in enumerate(diagonal[: self.shape.max_reals]):
+                head.weight[index, index] = value
 
     def analyse(self, picture: Tensor, snr_db: Tensor) -> Tensor:
         """Latent y [B, C, H/16, W/16]; snr_db: [B], NaN where unknown."""
-        y: Tensor = functional.pixel_unshuffle(self.encoder(picture, snr_db), 2)
-        return self.encoder_patch(y)  # type: ignore[no-any-return]
+        correction = functional.pixel_unshuffle(self.encoder(picture, snr_db), 2)
+        y: Tensor = self.patch_analysis(picture) + correction
+        return y
 
-    def synthesise(self, y: Tensor, snr_db: Tensor) -> Tensor:
-        """Picture of a latent."""
-        picture: Tensor = self.decoder(functional.pixel_shuffle(self.decoder_patch(y), 2), snr_db)
+    def synthesise(self, y: Tensor, counts: Tensor, snr_db: Tensor) -> Tensor:
+        """Picture of a latent that came at these rates."""
+        picture: Tensor = self.filter(self.patch_synthesis(y), self.rate(counts), snr_db)
         return picture
 
     def patch_bits(self, y: Tensor) -> Tensor:

@@ -76,6 +76,7 @@ class PartSender(Protocol):
     ) -> SentPart:
         """Symbols for frame `sequence`.
 
+        rung: the session's; for side information of analogue symbols, one that is surely safe.
         snr_db: the receiver's estimate, by the newest feedback in force; None before the first.
         sent: modalities of the scheme in force; the part sends those of them that it carries.
         """
@@ -87,15 +88,15 @@ class PartSender(Protocol):
 class PartReceiver(Protocol):
     """Receiver half of a part.
 
-    fixed_size: its block has the same number of symbols at every frame.
+    fixed_size: the size of its block follows from set-up and the frame's number.
     """
 
     modality: Modality
     control_fields: tuple[ControlField, ...]
     fixed_size: bool
 
-    def num_symbols(self, control: Mapping[str, int]) -> int:
-        """Symbols to read for this frame's block, from set-up and control alone."""
+    def num_symbols(self, control: Mapping[str, int], sequence: int) -> int:
+        """Symbols to read for a frame's block, from set-up, control and feedback alone."""
 
     def decode(
         self,

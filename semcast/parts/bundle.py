@@ -207,7 +207,7 @@ class BundleReceiver(_Bundle):
 
     fixed_size = True
 
-    def num_symbols(self, control: Mapping[str, int]) -> int:
+    def num_symbols(self, control: Mapping[str, int], sequence: int) -> int:
         """Fixed at set-up."""
         return self._num_symbols
 

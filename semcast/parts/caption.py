@@ -195,7 +195,7 @@ class CaptionReceiver:
         self._hypotheses: list[_Hypothesis] = []
         self._held = False
 
-    def num_symbols(self, control: Mapping[str, int]) -> int:
+    def num_symbols(self, control: Mapping[str, int], sequence: int) -> int:
         """A whole segment's: where a copy ends is what the receiver has to find out."""
         return self._segment_symbols
 

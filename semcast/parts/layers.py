@@ -125,7 +125,7 @@ class SketchLayer:
     def received(self, state: object) -> Received:
         """A bitmap."""
         assert isinstance(state, sketch.SketchState)
-        return Received(sketch=state.bitmap)
+        return Received(sketch=255 * state.bitmap)
 
 
 class MotionLayer:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from semcast.air import digital
+from semcast.air import crc, digital
 from semcast.air.ladder import Rung
 from semcast.codecs.errors import CorruptPayloadError
 from semcast.codecs.patch_rates import LEVELS, choose_indices, reals_of_patches
@@ -105,8 +105,8 @@ class PictureCode:
 
     def encode(
         self, picture: Picture, num_symbols: int, rung: Rung, snr_db: float | None, key: int
-    ) -> tuple[NDArray[np.complex64], int]:
-        """The block, [num_symbols], of unit mean power, and the bits of its side information.
+    ) -> tuple[NDArray[np.complex64], int, int]:
+        """The block, [num_symbols], of unit mean power; bits of side information, and of its CRC.
 
         rung: agreed on. snr_db: what the transmitter knows, None for nothing.
         """
@@ -131,14 +131,15 @@ class PictureCode:
         sent = reals[_mask(counts, len(reals))] / (scale * math.sqrt(2))
         analogue = np.ascontiguousarray(sent, np.float32).view(np.complex64)
         block = [digital.encode_block(side, layout.num_symbols, rung, key), analogue]
-        return np.concatenate(block), layout.num_bits
+        crc_bits = crc.length_bits(digital.crc_kind(layout.num_bits))
+        return np.concatenate(block), layout.num_bits, crc_bits
 
     def decode(
         self, samples: NDArray[np.complex64], noise_var: float, rung: Rung, key: int
-    ) -> Picture | None:
-        """The picture, however noisy; None where the side information is lost.
+    ) -> tuple[Picture, NDArray[np.complex64]] | None:
+        """The picture, however noisy, and the block's beginning as it must have been sent.
 
-        samples: equalised; noise_var: theirs, complex.
+        None where the side information is lost. samples: equalised; noise_var: theirs, complex.
         """
         import torch
 
@@ -146,12 +147,12 @@ class PictureCode:
 
         layout = self.side_layout(len(samples), rung)
         side = samples[: layout.num_symbols]
-        found = digital.decode_block(side, noise_var, rung, layout.num_bits, key).payload
-        if found is None:
+        found = digital.decode_block(side, noise_var, rung, layout.num_bits, key)
+        if found.payload is None or found.resent is None:
             return None
         total_reals = 2 * (len(samples) - layout.num_symbols)
         try:
-            reader = PayloadReader(found)
+            reader = PayloadReader(found.payload)
             scale = _scale_of(reader.read(_SCALE_MODEL))
             indices = self._no_rates(layout)
             if layout.group:
@@ -164,12 +165,11 @@ class PictureCode:
         grid[_mask(counts, len(grid))] = reals * (math.sqrt(2) * scale)
         known = torch.tensor([-10 * math.log10(max(noise_var, _LEAST_NOISE_VAR))])
         with torch.inference_mode():
-            y = self._network.from_reals(
-                torch.from_numpy(grid)[None], torch.from_numpy(counts)[None], known
-            )
-            picture = to_pixels(self._network.synthesise(y, known))[0].numpy()
+            on_patches = torch.from_numpy(counts)[None]
+            y = self._network.from_reals(torch.from_numpy(grid)[None], on_patches, known)
+            picture = to_pixels(self._network.synthesise(y, on_patches, known))[0].numpy()
         width, height = self._size
-        return np.ascontiguousarray(picture[:height, :width])
+        return np.ascontiguousarray(picture[:height, :width]), found.resent
 
     def _padded(self, picture: Picture) -> Picture:
         """Edges repeated up to whole patches."""

@@ -156,7 +156,7 @@ class VideoReceiver:
         self._unit_symbols = unit_symbols(num_symbols)
         self._decoder = ClassicalDecoder(codec, setup.width, setup.height)
 
-    def num_symbols(self, control: Mapping[str, int]) -> int:
+    def num_symbols(self, control: Mapping[str, int], sequence: int) -> int:
         """As control says."""
         return units_of(control["video_size"]) * self._unit_symbols
 

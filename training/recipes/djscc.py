@@ -25,18 +25,13 @@ from semcast.networks.djscc import Djscc, awgn
 from semcast.networks.pixels import to_pixels, to_unit
 from semcast.networks.transforms import DECODER_WIDTHS, ENCODER_WIDTHS
 from semcast.weights import read_weights
+from training.channel import MEASURED_AT_DB, SNR_RANGE_DB, believed_snr_db
 from training.data import Augment, Library, WindowSampler, held_out_frames
-from training.edges import soft_edges
 from training.held_out import gradient_free
 from training.losses import PerceptualLoss
 from training.recipe import Batch, Losses, Progress, Recipe, RecipeSettings
 from training.sheets import contact_sheet
 
-SNR_RANGE_DB = (-5.0, 20.0)
-MEASURED_AT_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
-
-_BELIEF_STD_DB = 0.5
-_UNKNOWN_SHARE = 0.1
 _LEAST_PREFIX = 1 / 16
 
 
@@ -169,42 +164,6 @@ class DjsccRgb(_DjsccRecipe):
     encoder_widths = ENCODER_WIDTHS
     decoder_widths = DECODER_WIDTHS
     symbol_share = 7800 / 8192
-
-
-class DjsccSketchSettings(DjsccSettings):
-    """GVSC's best share of MSE for sketches is 0.3 (its Fig. 7)."""
-
-    pixel_share: float = Field(
-        0.3, ge=0, le=1, description="k of GVSC's loss (1): k MSE + (1 - k) LPIPS."
-    )
-    prefix_share: float = Field(0.25, ge=0, le=1, description="Steps that send fewer symbols.")
-
-
-class DjsccSketch(_DjsccRecipe):
-    """Sketches, 256x256 to 32x32x2 reals: 1,024 symbols, as in GVSC."""
-
-    name: ClassVar[str] = "djscc-sketch"
-    title: ClassVar[str] = "DJSCC with SNR attention: sketches, 1,024 symbols at 256x256"
-    weights_name: ClassVar[str] = "djscc_sketch"
-    settings_class: ClassVar[type[RecipeSettings]] = DjsccSketchSettings
-    in_channels = 1
-    grid_channels = 2
-    encoder_widths = (12, 24, 48)
-    decoder_widths = (48, 32, 16)
-    symbol_share = 1.0
-
-    def picture(
-        self, frames: NDArray[np.uint8], rng: np.random.Generator | None = None
-    ) -> NDArray[np.uint8]:
-        """Soft edges of the frames."""
-        return np.stack([soft_edges(frame, rng) for frame in frames])[..., None]
-
-
-def believed_snr_db(snr_db: Tensor) -> Tensor:
-    """What one end thinks the SNR is; NaN where it does not know."""
-    guess = snr_db + _BELIEF_STD_DB * torch.randn_like(snr_db)
-    unknown = torch.rand_like(snr_db) < _UNKNOWN_SHARE
-    return torch.where(unknown, torch.nan, guess)
 
 
 def _colour(x: Tensor) -> Tensor:

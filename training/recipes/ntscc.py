@@ -9,7 +9,6 @@ error, so that a picture at 20 dB counts as much as one at -5 dB.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,18 +20,20 @@ from torch import Tensor, nn
 from semcast.codecs.patch_rates import choose_indices, reals_of_patches
 from semcast.metrics.psnr import psnr_db
 from semcast.networks.ntscc import (
+    PATCH,
+    Hyperprior,
     Ntscc,
     NtsccShape,
     noisy,
     power_scale,
 )
 from semcast.networks.pixels import to_pixels, to_unit
-from semcast.weights import read_weights
+from training.channel import MEASURED_AT_DB, SNR_RANGE_DB, believed_snr_db
+from training.components import principal_components
 from training.data import Augment, Library, WindowSampler, held_out_frames
 from training.held_out import gradient_free
 from training.losses import PerceptualLoss
 from training.recipe import Batch, Losses, Progress, Recipe, RecipeSettings
-from training.recipes.djscc import MEASURED_AT_DB, SNR_RANGE_DB, believed_snr_db
 from training.sheets import contact_sheet
 
 _FIRST_FRAME_REALS = 60
@@ -40,7 +41,7 @@ _FIRST_FRAME_REALS = 60
 _REALS_RANGE = (3.0, 144.0)
 _LEAST_ERROR = 2e-5
 """Of squared differences in 0..1: 47 dB, where more is not worth learning."""
-_CLEAN_SNR_DB = 20.0
+_COMPONENTS_SEED = 7777
 
 
 class NtsccSettings(RecipeSettings):
@@ -53,15 +54,8 @@ class NtsccSettings(RecipeSettings):
     )
     uniform_share: float = Field(0.35, ge=0, le=1, description="Examples with equal rates.")
     grouped_share: float = Field(0.2, ge=0, le=1, description="Examples with 2x2 patches a rate.")
-    ntc_share: float = Field(
-        0.34, gt=0, le=1, description="Share of a batch that also crosses as quantised latents."
-    )
-    ntc_weight: float = Field(0.2, ge=0, description="Weight of those examples' loss.")
-    bits_weight: float = Field(
-        2.5, gt=0, description="ln of the error that a bit a pixel must be worth, at the margin."
-    )
+    bits_weight: float = Field(0.1, gt=0, description="Of the hyperprior's bits a pixel.")
     feature_weight: float = Field(0.0, ge=0, description="LPIPS beside ln of the error.")
-    latent_codec: str = Field("", description="Weight file of a codec to begin from, if any.")
 
 
 class NtsccRecipe(Recipe):
@@ -87,13 +81,21 @@ class NtsccRecipe(Recipe):
             )
 
     def build(self) -> nn.Module:
-        """At random, or from a latent codec's transforms where they have the same form."""
+        """The linear code that the training clips' statistics give, and nothing beside it yet.
+
+        Its transform stays as it is: what the network beside it adds is learned.
+        """
         network = Ntscc(self.shape)
-        if self.settings.latent_codec:
-            state, _ = read_weights(Path(self.settings.latent_codec))
-            own = network.state_dict()
-            same = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
-            network.load_state_dict(same, strict=False)
+        batch = self.settings.batch_size
+
+        def draw_pictures(rng: np.random.Generator) -> NDArray[np.uint8]:
+            return self._sampler.batch(batch, rng)[:, 0]
+
+        rng = np.random.default_rng(_COMPONENTS_SEED)
+        channels = self.shape.latent_channels
+        network.begin_linear(*principal_components(draw_pictures, PATCH, channels, rng))
+        for transform in (network.patch_analysis, network.patch_synthesis):
+            transform.requires_grad_(False)
         return network
 
     def draw(self, rng: np.random.Generator) -> Batch:
@@ -114,7 +116,7 @@ class NtsccRecipe(Recipe):
     def losses(
         self, network: nn.Module, critic: nn.Module | None, batch: Batch, progress: Progress
     ) -> Losses:
-        """ln of the error after the channel, and NTSCC's second path: error and bits quantised."""
+        """ln of the error after the channel; beside it, the hyperprior learns to tell the bits."""
         assert isinstance(network, Ntscc)
         real = to_unit(batch["pictures"])
         count = len(real)
@@ -122,21 +124,19 @@ class NtsccRecipe(Recipe):
         snr_db = low + (high - low) * torch.rand(count, device=real.device)
         sender_db, receiver_db = believed_snr_db(snr_db), believed_snr_db(snr_db)
         y = network.analyse(real, sender_db).float()
+        assert network.hyperprior is not None
+        still = y.detach()
         bits, hyper_bits = network.hyperprior(
-            y + torch.rand_like(y) - 0.5, torch.rand_like(_hyperlatent(network, y)) - 0.5
+            still + torch.rand_like(still) - 0.5,
+            torch.rand_like(_hyperlatent(network.hyperprior, still)) - 0.5,
         )
         counts = share_out(bits.detach(), batch["reals"], batch["group"], self.shape.max_reals)
         made = _across(network, y, counts, snr_db, sender_db, receiver_db)
         error = _log_error(made, real).mean()
 
-        few = max(1, round(self.settings.ntc_share * count))
-        quantised = y[:few] + torch.rand_like(y[:few]) - 0.5
-        clean = torch.full((few,), _CLEAN_SNR_DB, device=real.device)
-        ntc_error = _log_error(network.synthesise(quantised, clean), real[:few]).mean()
         bits_per_pixel = (bits.sum((1, 2)) + hyper_bits).mean() / (real.shape[2] * real.shape[3])
-        ntc = ntc_error + self.settings.bits_weight * bits_per_pixel
-        total = error + self.settings.ntc_weight * ntc
-        terms = {"ln_error": error, "ntc": ntc_error, "bits_per_pixel": bits_per_pixel}
+        total = error + self.settings.bits_weight * bits_per_pixel
+        terms = {"ln_error": error, "bits_per_pixel": bits_per_pixel}
         if self._features is not None:
             features = self._features(made.float(), real)
             total = total + self.settings.feature_weight * features
@@ -221,15 +221,14 @@ def _across(
     reals = network.to_reals(y, counts, sender_db)
     scale = power_scale(reals, counts)
     received = noisy(reals / scale, counts, snr_db) * scale
-    return network.synthesise(
-        network.from_reals(received, counts, receiver_db), receiver_db
-    ).float()
+    made = network.from_reals(received, counts, receiver_db)
+    return network.synthesise(made, counts, receiver_db).float()
 
 
-def _hyperlatent(network: Ntscc, y: Tensor) -> Tensor:
+def _hyperlatent(hyperprior: Hyperprior, y: Tensor) -> Tensor:
     """Of the hyperlatent's form; its values are not used."""
     rows, columns = (-(-side // 2) for side in y.shape[2:])
-    channels = network.hyperprior.log_scale.shape[0]
+    channels = hyperprior.log_scale.shape[0]
     return torch.empty(len(y), channels, rows, columns, device=y.device)
 
 

@@ -20,12 +20,16 @@ class Learned:
 
     network: weight file of pictures that stand for themselves. every_frame: one each frame; else
     one a segment. adaptive: rates by patch, told beside the picture; else the same for all.
+    changes: weight file of what is sent at the frames between, if anything: what changed.
+    key_share: of a segment's symbols, for the picture at its start, where changes are sent too.
     """
 
     modality: Modality
     network: str
     every_frame: bool = False
     adaptive: bool = False
+    changes: str = ""
+    key_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ SKETCH_NETWORK = "djscc_sketch_k03"
 # 1,024 for a sketch, 7,818 for a first frame. The CBRs below count 16 pilots a frame besides.
 _GVSC_CAPTION = 1147.56
 _GVSC_SAMPLES = 3 * 256 * 256 * 8
+_GVSC_SKETCHES = 0.0026 * _GVSC_SAMPLES
 _PILOTS = 8 * 16
 
 
@@ -135,6 +140,39 @@ SCHEMES: dict[str, Scheme] = {
             origin="GVSC",
             learned=Learned(Modality.SKETCH, SKETCH_NETWORK),
             caption_share=_gvsc_caption_share(1024),
+        ),
+        Scheme(
+            id="sketches-desc",
+            title="Sketches + caption",
+            modalities=(Modality.CAPTION, Modality.SKETCH),
+            # GVSC's sketches take a CBR of 0.0026.
+            default_cbr=_gvsc_cbr(_GVSC_SKETCHES),
+            default_mcs="qpsk-1/3",
+            origin="GVSC",
+            learned=Learned(
+                Modality.SKETCH,
+                SKETCH_NETWORK,
+                changes="sketch_video",
+                key_share=1024 / _GVSC_SKETCHES,
+            ),
+            caption_share=_gvsc_caption_share(_GVSC_SKETCHES),
+        ),
+        Scheme(
+            id="dvst",
+            title="Video JSCC",
+            modalities=(Modality.KEYFRAME,),
+            # GVSC reports a CBR of 0.004, which counts no pilots.
+            default_cbr=0.004 + _PILOTS / _GVSC_SAMPLES,
+            default_mcs="auto",
+            origin="ours, in DVST's place",
+            learned=Learned(
+                Modality.KEYFRAME,
+                PICTURE_NETWORK,
+                adaptive=True,
+                changes="picture_video",
+                # Ours: chosen on training clips, see docs/GENERATORS.md.
+                key_share=0.4,
+            ),
         ),
         Scheme(
             id="auto",

@@ -1,14 +1,17 @@
 """Pictures and sketches over the air by learned joint source-channel coding: analogue blocks.
 
-One block a frame or one a segment, its size fixed at set-up. Noise on the symbols is noise in the
-picture: only the few digital symbols in front (`picture_code`) have a CRC, and they go at a rung
-that is safe well below the SNR. Each end uses the SNR it knows: the transmitter the one that
-feedback told, the receiver its own estimate; before the first feedback, none.
+A picture each frame, or one at the start of each segment; between those nothing, or what changed.
+Sizes are fixed at set-up. Noise on the symbols is noise in the picture: only the few digital
+symbols in front (`patch_blocks`) have a CRC, and they go at a rung that is safe well below the SNR.
+Each end uses the SNR it knows: the transmitter the one that feedback told, the receiver its own
+estimate; before the first feedback, none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +20,16 @@ from semcast.air.control import ControlField
 from semcast.air.ladder import LADDER, Rung
 from semcast.errors import InputError
 from semcast.parts import ReceivedPart, SentPart, block_key
-from semcast.parts.picture_code import PictureCode, load_ntscc
+from semcast.parts.change_code import ChangeCode
+from semcast.parts.picture_code import PictureCode, load_ntscc, snr_db_of
 from semcast.schemes import Learned
 from semcast.semantics import Received, Semantics
 from semcast.session import Modality, SessionSetup
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_NOTHING = SentPart(np.empty(0, np.complex64), {}, 0, {})
 
 
 def _size(setup: SessionSetup, modality: Modality) -> tuple[int, int]:
@@ -32,39 +41,12 @@ def _size(setup: SessionSetup, modality: Modality) -> tuple[int, int]:
     return picture_size(setup.width, setup.height)
 
 
-def _code(setup: SessionSetup, learned: Learned) -> PictureCode:
-    # Asked for first, as it says what is missing where nothing learned can run.
-    load_ntscc(learned.network)
-    width, height = _size(setup, learned.modality)
-    return PictureCode(learned.network, width, height, adaptive=learned.adaptive)
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What a receiver holds of a segment. counts: reals of each patch of the segment's picture."""
 
-
-def _asked_symbols(setup: SessionSetup, learned: Learned, segment_symbols: int) -> int:
-    """Of a picture, by the rate alone."""
-    return segment_symbols // setup.segment_frames if learned.every_frame else segment_symbols
-
-
-def picture_symbols(setup: SessionSetup, learned: Learned, segment_symbols: int) -> int:
-    """Symbols of one picture: what the rate gives, at most what a network can fill."""
-    most = _code(setup, learned).max_symbols
-    return min(most, _asked_symbols(setup, learned, segment_symbols))
-
-
-def check_rate(setup: SessionSetup, learned: Learned, segment_symbols: int, overhead: int) -> None:
-    """Raises InputError where a block is too small to say anything.
-
-    segment_symbols: for pictures. overhead: symbols of each frame that are none of theirs.
-    """
-    asked = _asked_symbols(setup, learned, segment_symbols)
-    least = _code(setup, learned).least_symbols(LADDER[0])
-    if asked < least:
-        frames = 1 if learned.every_frame else setup.segment_frames
-        cbr = 1.1 * (overhead + least / frames) / (3 * setup.width * setup.height)
-        raise InputError(
-            f"{setup.symbols_per_frame} symbols a frame are too few for '{setup.scheme}': pilots "
-            f"take {overhead}, and a picture needs {least}; give a CBR of at least {cbr:.2g} at "
-            "this size."
-        )
+    latent: Tensor
+    counts: NDArray[np.int64]
 
 
 class _LearnedPart:
@@ -77,18 +59,65 @@ class _LearnedPart:
         self.modality = learned.modality
         self._setup = setup
         self._learned = learned
-        self._code = _code(setup, learned)
-        self._picture_symbols = picture_symbols(setup, learned, segment_symbols)
+        # Asked for first, as it says what is missing where nothing learned can run.
+        load_ntscc(learned.network)
+        self._picture_size = _size(setup, learned.modality)
+        self._code = PictureCode(learned.network, *self._picture_size, adaptive=learned.adaptive)
+        self._changes = ChangeCode(learned.changes, *self._code.grid) if learned.changes else None
+        frames = setup.segment_frames
+        asked = segment_symbols // frames if learned.every_frame else segment_symbols
+        if self._changes and frames > 1:
+            asked = round(learned.key_share * segment_symbols)
+            between = (segment_symbols - asked) // (frames - 1)
+            self._asked_change = between
+            self._change_symbols = min(between, self._changes.max_symbols)
+        self._asked_picture = asked
+        self._picture_symbols = min(asked, self._code.max_symbols)
 
-    def _sends(self, sequence: int) -> bool:
+    def check_rate(self, overhead: int) -> None:
+        """Raises InputError where a block is too small to say anything.
+
+        overhead: symbols of each frame that are not of this part.
+        """
+        setup, slowest = self._setup, LADDER[0]
+        needed = self._code.least_symbols(slowest) / max(1, self._asked_picture)
+        if self._changes and setup.segment_frames > 1:
+            least = self._changes.least_symbols(slowest)
+            needed = max(needed, least / max(1, self._asked_change))
+        if needed > 1:
+            ours = max(1, setup.symbols_per_frame - overhead)
+            cbr = 1.1 * (overhead + needed * ours) / (3 * setup.width * setup.height)
+            raise InputError(
+                f"{setup.symbols_per_frame} symbols a frame are too few for '{setup.scheme}': "
+                f"{overhead} are pilots, and what is left is no picture; give a CBR of at least "
+                f"{cbr:.2g} at this size."
+            )
+
+    def _begins(self, sequence: int) -> bool:
         return self._learned.every_frame or sequence % self._setup.segment_frames == 0
+
+    def _symbols(self, sequence: int) -> int:
+        if self._begins(sequence):
+            return self._picture_symbols
+        return self._change_symbols if self._changes else 0
 
     def _key(self, sequence: int) -> int:
         return block_key(self._setup.seed, sequence, self.modality)
 
 
+def check_rate(setup: SessionSetup, learned: Learned, segment_symbols: int, overhead: int) -> None:
+    """Raises InputError where a block is too small to say anything.
+
+    segment_symbols: for pictures. overhead: symbols of each frame that are none of theirs.
+    """
+    _LearnedPart(setup, learned, segment_symbols).check_rate(overhead)
+
+
 class LearnedSender(_LearnedPart):
     """Transmitter half."""
+
+    _expected: _Context | None = None
+    """What a receiver without noise would hold."""
 
     def encode(
         self,
@@ -98,13 +127,20 @@ class LearnedSender(_LearnedPart):
         snr_db: float | None,
         sent: frozenset[Modality],
     ) -> SentPart:
-        """The picture's symbols, or nothing between the first frames of segments."""
-        if not self._sends(sequence):
-            return SentPart(np.empty(0, np.complex64), {}, 0, {})
-        samples, num_bits, crc_bits = self._code.encode(
-            self._picture(semantics), self._picture_symbols, rung, snr_db, self._key(sequence)
-        )
-        return SentPart(samples, {self.modality: num_bits}, crc_bits, {})
+        """A picture's symbols, those of what changed, or none."""
+        num_symbols, key = self._symbols(sequence), self._key(sequence)
+        if not num_symbols:
+            return _NOTHING
+        y = self._code.latent(self._picture(semantics), snr_db)
+        if self._begins(sequence):
+            block, latent, counts = self._code.encode(y, num_symbols, rung, snr_db, key)
+            self._expected = _Context(latent, counts)
+        else:
+            assert self._changes and self._expected
+            context = self._expected
+            block, latent = self._changes.encode(y, context.latent, num_symbols, rung, snr_db, key)
+            self._expected = _Context(latent, context.counts)
+        return SentPart(block.samples, {self.modality: block.side_bits}, block.crc_bits, {})
 
     def _picture(self, semantics: Semantics) -> NDArray[np.uint8]:
         """What the network takes, [H, W, channels]."""
@@ -115,20 +151,21 @@ class LearnedSender(_LearnedPart):
             strokes = np.zeros(semantics.rgb.shape[:2], np.uint8)
         from semcast.networks.strokes import to_picture
 
-        return to_picture(strokes, *_size(self._setup, self.modality))[..., None]
+        return to_picture(strokes, *self._picture_size)[..., None]
 
     def acknowledge(self, sequence: int, received: bool) -> None:
-        """Each picture stands for itself."""
+        """A lost picture is not sent again: the next segment brings another."""
 
 
 class LearnedReceiver(_LearnedPart):
     """Receiver half."""
 
     fixed_size = True
+    _held: _Context | None = None
 
     def num_symbols(self, control: Mapping[str, int], sequence: int) -> int:
         """By the frame's place in its segment."""
-        return self._picture_symbols if self._sends(sequence) else 0
+        return self._symbols(sequence)
 
     def decode(
         self,
@@ -140,20 +177,32 @@ class LearnedReceiver(_LearnedPart):
         sent: frozenset[Modality],
     ) -> ReceivedPart:
         """The picture, however noisy."""
-        if not self._sends(sequence):
+        if not len(samples):
             return ReceivedPart(Received(), expected=False, ok=True, resent=None)
-        decoded = self._code.decode(samples, noise_var, rung, self._key(sequence))
-        if decoded is None:
+        key = self._key(sequence)
+        held, resent = None, None
+        if self._begins(sequence):
+            if picture := self._code.decode(samples, noise_var, rung, key):
+                held, resent = _Context(*picture[:2]), picture[2]
+        elif self._changes and self._held:
+            context = self._held
+            if change := self._changes.decode(samples, noise_var, context.latent, rung, key):
+                held, resent = _Context(change[0], context.counts), change[1]
+        if held is None:
+            self.lost(sequence)
             return ReceivedPart(Received(), expected=True, ok=False, resent=None)
-        picture, resent = decoded
-        if self.modality == Modality.KEYFRAME:
-            came = Received({Modality.KEYFRAME: picture})
-        else:
-            from semcast.networks.strokes import to_strength
+        self._held = held
+        pixels = self._code.picture(held.latent, held.counts, snr_db_of(noise_var))
+        return ReceivedPart(self._came(pixels), expected=True, ok=True, resent=resent)
 
-            size = self._setup.width, self._setup.height
-            came = Received(sketch=to_strength(picture[..., 0], *size))
-        return ReceivedPart(came, expected=True, ok=True, resent=resent)
+    def _came(self, pixels: NDArray[np.uint8]) -> Received:
+        if self.modality == Modality.KEYFRAME:
+            return Received({Modality.KEYFRAME: pixels})
+        from semcast.networks.strokes import to_strength
+
+        return Received(sketch=to_strength(pixels[..., 0], self._setup.width, self._setup.height))
 
     def lost(self, sequence: int) -> None:
-        """Each picture stands for itself."""
+        """Without its first picture, what changes in a segment says nothing."""
+        if self._begins(sequence):
+            self._held = None

@@ -1,0 +1,234 @@
+"""Reals of patches as one block of symbols, behind a few digital ones that say how to read them.
+
+    block = side information (digital, CRC) | reals of the patches in pairs, one pair a symbol
+
+The side information is the power scalar (8 bits) and, for adaptive rates, the rate map
+(`codecs.rate_map`), of one index for each square of 1, 2 or 4 patches a side. How fine the map is
+follows from the block's size and the rung that both ends agreed on, so that nothing says how long
+anything is: the finest map is taken that costs at most `MOST_SIDE_SHARE` of the block. Reals go out
+channel after channel, the most important of every patch first.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semcast.air import crc, digital
+from semcast.air.ladder import Rung
+from semcast.codecs.errors import CorruptPayloadError
+from semcast.codecs.patch_rates import LEVELS, choose_indices, reals_of_patches
+from semcast.codecs.range_payload import PayloadReader, PayloadWriter, categorical
+from semcast.codecs.rate_map import NUM_INDICES, read_rate_map, smoothed, write_rate_map
+
+MOST_SIDE_SHARE = 0.06
+
+_GROUPS = (1, 2, 4)
+_BITS_PER_INDEX = 1.75
+"""Of a rate map, room for which is made; ours, see benchmarks/pictures.py."""
+
+_SLACK_BITS = 2
+"""By how much the length of a payload may vary with its power scalar."""
+
+_SCALE_STEP_DB = 0.25
+_LEAST_SCALE_DB = -20.0
+_SCALE_BITS = 8
+_SCALE_MODEL = categorical([1] * (1 << _SCALE_BITS))
+
+_LEAST_POWER = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class SideLayout:
+    """group: patches a side that share a rate index, 0 for a uniform rate."""
+
+    group: int
+    num_symbols: int
+    num_bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Who gets what of a block. counts: reals of each patch, [rows, columns]."""
+
+    layout: SideLayout
+    indices: NDArray[np.uint8]
+    counts: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class SentBlock:
+    """samples: [num_symbols], complex64, of unit mean power. side_bits: less the CRC's."""
+
+    samples: NDArray[np.complex64]
+    side_bits: int
+    crc_bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedBlock:
+    """reals: [max_reals, rows, columns], float32, with noise, zero where nothing was sent.
+
+    resent: the block's beginning as it must have been sent.
+    """
+
+    reals: NDArray[np.float32]
+    counts: NDArray[np.int64]
+    resent: NDArray[np.complex64]
+
+
+class PatchBlocks:
+    """Blocks for pictures of rows x columns patches. Pure: the same at both ends."""
+
+    def __init__(
+        self,
+        rows: int,
+        columns: int,
+        max_reals: int,
+        *,
+        adaptive: bool,
+        most_side_share: float = MOST_SIDE_SHARE,
+    ) -> None:
+        """max_reals: of a patch. adaptive: rates by patch, else uniform ones."""
+        self.rows, self.columns = rows, columns
+        self._max_reals = max_reals
+        self._adaptive = adaptive
+        self._most_side_share = most_side_share
+
+    @property
+    def max_symbols(self) -> int:
+        """More symbols than this, less the side information's, say nothing more."""
+        return self.rows * self.columns * self._max_reals // 2
+
+    def least_symbols(self, rung: Rung) -> int:
+        """Of a block that can say anything."""
+        return digital.num_symbols(_SCALE_BITS, rung) + 1
+
+    def side_layout(self, num_symbols: int, rung: Rung) -> SideLayout:
+        """Of a block of so many symbols, at a rung that is safe."""
+        for group in _GROUPS if self._adaptive else ():
+            count = -(-self.rows // group) * -(-self.columns // group)
+            needed = digital.num_symbols(_SCALE_BITS + math.ceil(_BITS_PER_INDEX * count), rung)
+            if needed <= self._most_side_share * num_symbols:
+                return SideLayout(group, needed, digital.payload_bits(needed, rung))
+        return SideLayout(0, digital.num_symbols(_SCALE_BITS, rung), _SCALE_BITS)
+
+    def allocate(
+        self, patch_bits: NDArray[np.float32] | None, num_symbols: int, rung: Rung
+    ) -> Allocation:
+        """Rates for a block of so many symbols.
+
+        patch_bits: how surprising each patch is, [rows, columns]; None for uniform rates.
+        """
+        layout = self.side_layout(num_symbols, rung)
+        total_reals = 2 * (num_symbols - layout.num_symbols)
+        indices = self._no_rates(layout)
+        if layout.group and patch_bits is not None:
+            indices = self._rates(patch_bits, total_reals, layout)
+        return Allocation(layout, indices, self._counts(indices, total_reals, layout))
+
+    def write(
+        self, allocation: Allocation, reals: NDArray[np.float32], rung: Rung, key: int
+    ) -> SentBlock:
+        """The block of reals [max_reals, rows, columns], of which each patch's first are sent."""
+        sent = reals[_mask(allocation.counts, self._max_reals)]
+        scale = math.sqrt(float(np.mean(np.square(sent, dtype=np.float64))) + _LEAST_POWER)
+        layout = allocation.layout
+        side = np.zeros(layout.num_bits, np.uint8)
+        written = _side_bits(_scale_level(scale), allocation.indices, layout)
+        side[: len(written)] = written
+        analogue = np.ascontiguousarray(sent / (scale * math.sqrt(2)), np.float32)
+        block = [
+            digital.encode_block(side, layout.num_symbols, rung, key),
+            analogue.view(np.complex64),
+        ]
+        crc_bits = crc.length_bits(digital.crc_kind(layout.num_bits))
+        return SentBlock(np.concatenate(block), layout.num_bits, crc_bits)
+
+    def read(
+        self, samples: NDArray[np.complex64], noise_var: float, rung: Rung, key: int
+    ) -> ReceivedBlock | None:
+        """What a block says; None where its side information is lost.
+
+        samples: equalised; noise_var: theirs, complex.
+        """
+        layout = self.side_layout(len(samples), rung)
+        side, analogue = samples[: layout.num_symbols], samples[layout.num_symbols :]
+        found = digital.decode_block(side, noise_var, rung, layout.num_bits, key)
+        if found.payload is None or found.resent is None:
+            return None
+        try:
+            reader = PayloadReader(found.payload)
+            scale = _scale_of(reader.read(_SCALE_MODEL))
+            indices = self._no_rates(layout)
+            if layout.group:
+                indices = read_rate_map(reader, *indices.shape)
+            counts = self._counts(indices, 2 * len(analogue), layout)
+        except (CorruptPayloadError, ValueError):
+            return None
+        reals = np.zeros((self._max_reals, self.rows, self.columns), np.float32)
+        received = np.ascontiguousarray(analogue, np.complex64).view(np.float32)
+        reals[_mask(counts, self._max_reals)] = received * np.float32(math.sqrt(2) * scale)
+        return ReceivedBlock(reals, counts, found.resent)
+
+    def _no_rates(self, layout: SideLayout) -> NDArray[np.uint8]:
+        side = layout.group or max(self.rows, self.columns)
+        return np.zeros((-(-self.rows // side), -(-self.columns // side)), np.uint8)
+
+    def _counts(
+        self, indices: NDArray[np.uint8], total_reals: int, layout: SideLayout
+    ) -> NDArray[np.int64]:
+        """Raises ValueError for indices that ask for more than there is."""
+        group = layout.group or max(self.rows, self.columns)
+        return reals_of_patches(
+            indices, self.rows, self.columns, total_reals, self._max_reals, group
+        )
+
+    def _rates(
+        self, patch_bits: NDArray[np.float32], total_reals: int, layout: SideLayout
+    ) -> NDArray[np.uint8]:
+        """The rate map, as smooth as it must be to fit."""
+        for tolerance in range(NUM_INDICES):
+            wanted = total_reals
+            while True:
+                chosen = choose_indices(patch_bits, wanted, self._max_reals, layout.group)
+                indices = smoothed(chosen, tolerance)
+                over = self._steps(indices, layout.group) - total_reals
+                if over <= 0 or wanted <= 0:
+                    break
+                wanted -= over
+            fits = len(_side_bits(0, indices, layout)) + _SLACK_BITS <= layout.num_bits
+            if over <= 0 and fits:
+                return indices
+        return self._no_rates(layout)
+
+    def _steps(self, indices: NDArray[np.uint8], group: int) -> int:
+        steps = np.repeat(np.repeat(LEVELS[indices], group, 0), group, 1)
+        return int(steps[: self.rows, : self.columns].sum())
+
+
+def _side_bits(level: int, indices: NDArray[np.uint8], layout: SideLayout) -> NDArray[np.uint8]:
+    writer = PayloadWriter()
+    writer.write(level, _SCALE_MODEL)
+    if layout.group:
+        write_rate_map(writer, indices)
+    return writer.finish()
+
+
+def _mask(counts: NDArray[np.int64], max_reals: int) -> NDArray[np.bool_]:
+    """Which reals of [max_reals, rows, columns] are sent."""
+    mask: NDArray[np.bool_] = np.arange(max_reals)[:, None, None] < counts
+    return mask
+
+
+def _scale_level(scale: float) -> int:
+    """The power scalar in steps of a quarter of a decibel."""
+    level = round((20 * math.log10(max(scale, 1e-9)) - _LEAST_SCALE_DB) / _SCALE_STEP_DB)
+    return min(max(level, 0), (1 << _SCALE_BITS) - 1)
+
+
+def _scale_of(level: int) -> float:
+    return float(10 ** ((_LEAST_SCALE_DB + _SCALE_STEP_DB * level) / 20))

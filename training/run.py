@@ -26,8 +26,10 @@ RECIPES = {
     "djscc-rgb": "training.recipes.djscc:DjsccRgb",
     "djscc-sketch": "training.recipes.sketch_code:SketchCode",
     "ntscc": "training.recipes.ntscc:NtsccRecipe",
+    "picture-video": "training.recipes.latent_video:PictureVideo",
     "segmenter": "training.recipes.segmenter:Segmenter",
     "sketch": "training.recipes.sketch:Sketch",
+    "sketch-video": "training.recipes.latent_video:SketchVideo",
 }
 """Where each recipe is; imported when asked for."""
 

@@ -128,7 +128,7 @@ class NtsccRecipe(Recipe):
         still = y.detach()
         bits, hyper_bits = network.hyperprior(
             still + torch.rand_like(still) - 0.5,
-            torch.rand_like(_hyperlatent(network.hyperprior, still)) - 0.5,
+            torch.rand_like(hyperlatent_like(network.hyperprior, still)) - 0.5,
         )
         counts = share_out(bits.detach(), batch["reals"], batch["group"], self.shape.max_reals)
         made = _across(network, y, counts, snr_db, sender_db, receiver_db)
@@ -225,7 +225,7 @@ def _across(
     return network.synthesise(made, counts, receiver_db).float()
 
 
-def _hyperlatent(hyperprior: Hyperprior, y: Tensor) -> Tensor:
+def hyperlatent_like(hyperprior: Hyperprior, y: Tensor) -> Tensor:
     """Of the hyperlatent's form; its values are not used."""
     rows, columns = (-(-side // 2) for side in y.shape[2:])
     channels = hyperprior.log_scale.shape[0]

@@ -1,0 +1,313 @@
+"""What changed since the last frame, to symbols: for pictures and for sketches.
+
+The picture codec stays as it is: a window's frames become its latents, the first crosses as a
+picture, the others as changes, each end with its own context. Errors are those of latents, which
+are nearly those of pixels, since the codec's transform is nearly orthonormal: so no picture is ever
+put together, and a step is quick.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from semcast.metrics.psnr import psnr_db
+from semcast.networks.latent_video import LatentVideo, LatentVideoShape
+from semcast.networks.ntscc import PATCH, build_ntscc, noisy, power_scale
+from semcast.networks.pixels import to_pixels, to_unit
+from semcast.schemes import PICTURE_NETWORK, SKETCH_NETWORK
+from semcast.weights import find_weights, read_weights
+from training.channel import believed_snr_db, draw_snr_db
+from training.data import Augment, Library, WindowSampler, centre_square
+from training.recipe import Batch, Losses, Progress, Recipe, RecipeSettings
+from training.recipes.ntscc import hyperlatent_like, share_out
+from training.recipes.sketch_code import pictures_of
+from training.sheets import contact_sheet
+from training.sketches import SketchSampler, sketches_of
+
+_MEASURED_AT_DB = (0.0, 5.0, 10.0, 20.0)
+_MEASURED_FPS = 4.0
+_MEASURED_FRAMES = 8
+_SEED = 7777
+
+_LEAST_ERROR = 1e-4
+"""Of squared differences in 0..1: 40 dB, where more is not worth learning."""
+
+_LOST_SHARE = 0.03
+"""Changes that do not arrive."""
+
+
+class LatentVideoSettings(RecipeSettings):
+    """Numbers of this training."""
+
+    size: int = Field(128, ge=32, le=1024, multiple_of=16, description="Side of a training crop.")
+    batch_size: int = Field(12, ge=1, le=4096, description="Windows a step.")
+    num_frames: int = Field(6, ge=2, le=32, description="Frames of a window.")
+    codec: str = Field("", description="Weight file of the picture codec; default the bundled.")
+    bits_weight: float = Field(0.1, gt=0, description="Of the hyperprior's bits a pixel.")
+
+
+class _LatentVideoRecipe(Recipe):
+    """What both have in common.
+
+    picture_reals, change_reals: of a patch; ranges from which a window draws its averages.
+    """
+
+    settings_class: ClassVar[type[RecipeSettings]] = LatentVideoSettings
+    settings: LatentVideoSettings
+    shape: ClassVar[LatentVideoShape]
+    codec_name: ClassVar[str]
+    picture_reals: ClassVar[tuple[float, float]]
+    change_reals: ClassVar[tuple[float, float]]
+    measured_reals: ClassVar[tuple[float, float]]
+    """Of the picture and of a change, where figures are taken."""
+
+    def __init__(
+        self, settings: LatentVideoSettings, library: Library, device: torch.device
+    ) -> None:
+        super().__init__(settings, library, device)
+        path = Path(settings.codec) if settings.codec else find_weights(self.codec_name)
+        self._codec = build_ntscc(*read_weights(path)).to(device)
+
+    @abstractmethod
+    def windows(self, count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Training windows, uint8 [count, num_frames, size, size, channels]."""
+
+    @abstractmethod
+    def held_out_windows(self) -> list[NDArray[np.uint8]]:
+        """One of each held-out clip, uint8 [frames, eval_size, eval_size, channels]."""
+
+    def build(self) -> nn.Module:
+        """Begins with the power allocation that differences of frames call for."""
+        network = LatentVideo(self.shape)
+        rng = np.random.default_rng(_SEED)
+        y = self._latents(torch.from_numpy(self.windows(16, rng)).to(self.device))
+        network.begin_linear((y[:, 1:] - y[:, :-1]).square().mean((0, 1, 3, 4)).cpu())
+        return network
+
+    def draw(self, rng: np.random.Generator) -> Batch:
+        """frames: uint8 [B, T, H, W, C]. picture_reals, change_reals (of a patch), group: [B]."""
+        count = self.settings.batch_size
+
+        def between(bounds: tuple[float, float]) -> Tensor:
+            low, high = bounds
+            return torch.from_numpy(np.exp(rng.uniform(math.log(low), math.log(high), count)))
+
+        return {
+            "frames": torch.from_numpy(self.windows(count, rng)),
+            "picture_reals": between(self.picture_reals),
+            "change_reals": between(self.change_reals),
+            "group": torch.from_numpy(rng.choice([0, 1, 2, 4], count, p=[0.2, 0.3, 0.3, 0.2])),
+        }
+
+    def losses(
+        self, network: nn.Module, critic: nn.Module | None, batch: Batch, progress: Progress
+    ) -> Losses:
+        """Mean ln of the error of all frames but the first."""
+        assert isinstance(network, LatentVideo)
+        y = self._latents(batch["frames"])
+        held = self._run(network, y, batch, draw_snr_db(len(y), y.device), lossy=True)
+        errors, bits = [], []
+        for t in range(1, y.shape[1]):
+            errors.append(torch.log(self._pixel_error(held[t].latent - y[:, t]) + _LEAST_ERROR))
+            still = held[t].innovation.detach()
+            noise = torch.rand_like(hyperlatent_like(network.hyperprior, still)) - 0.5
+            of_patches, of_hyper = network.hyperprior(still + torch.rand_like(still) - 0.5, noise)
+            bits.append((of_patches.sum((1, 2)) + of_hyper).mean())
+        error = torch.stack(errors).mean()
+        bits_per_pixel = torch.stack(bits).mean() / (self.settings.size**2)
+        total = error + self.settings.bits_weight * bits_per_pixel
+        return Losses(total, {"ln_error": error, "bits_per_pixel": bits_per_pixel})
+
+    def measure(self, network: nn.Module) -> dict[str, float]:
+        """PSNR of all frames of held-out windows, and of the last."""
+        figures = {}
+        for snr_db in _MEASURED_AT_DB:
+            torch.manual_seed(_SEED)
+            made = [(w, self._send(network, w, snr_db)) for w in self.held_out_windows()]
+            figures[f"psnr_db_at_{snr_db:g}_db"] = float(np.mean([psnr_db(a, b) for a, b in made]))
+            last = [psnr_db(a[-1:], b[-1:]) for a, b in made]
+            figures[f"last_at_{snr_db:g}_db"] = float(np.mean(last))
+        return figures
+
+    def sheet(self, network: nn.Module) -> NDArray[np.uint8]:
+        """Frames sent and received at 10 dB."""
+        columns = []
+        for window in self.held_out_windows()[2:6]:
+            made = self._send(network, window, 10.0)
+            columns += [("sent", _rgb(window[::2])), ("10 dB", _rgb(made[::2]))]
+        return contact_sheet(columns, side=160)
+
+    def config(self) -> dict[str, Any]:
+        """Arguments of LatentVideo."""
+        return self.shape.config()
+
+    def _latents(self, frames: Tensor) -> Tensor:
+        """[B, T, C, h, w] of uint8 [B, T, H, W, channels]."""
+        with torch.no_grad():
+            x = to_unit(frames.flatten(0, 1))
+            unknown = torch.full((len(x),), math.nan, device=x.device)
+            y = self._codec.analyse(x, unknown).float()
+        return y.unflatten(0, frames.shape[:2])
+
+    def _run(
+        self, network: LatentVideo, y: Tensor, batch: Batch, snr_db: Tensor, *, lossy: bool
+    ) -> list[_Held]:
+        """What the receiver holds after each frame. lossy: beliefs are wrong, blocks get lost."""
+        believed = believed_snr_db if lossy else torch.clone
+        sender_db, receiver_db = believed(snr_db), believed(snr_db)
+        codec = self._codec
+        with torch.no_grad():
+            counts = self._picture_counts(y[:, 0], batch["picture_reals"])
+            reals = codec.to_reals(y[:, 0], counts, sender_db)
+            expected = codec.from_reals(reals, counts, sender_db).float()
+            received = _over_the_air(reals, counts, snr_db)
+            latent = codec.from_reals(received, counts, receiver_db).float()
+        held = [_Held(latent, latent, counts)]
+        for t in range(1, y.shape[1]):
+            predicted = network.predict(expected, sender_db)
+            innovation = y[:, t] - predicted
+            with torch.no_grad():
+                bits = network.patch_bits(innovation)
+            changed = share_out(bits, batch["change_reals"], batch["group"], self.shape.max_reals)
+            reals = network.to_reals(innovation, changed, sender_db)
+            expected = network.from_reals(reals, changed, predicted, sender_db).float()
+            received = _over_the_air(reals, changed, snr_db)
+            arrived = changed
+            if lossy:
+                kept = (torch.rand(len(y), device=y.device) >= _LOST_SHARE).long()
+                arrived = changed * kept.view(-1, 1, 1)
+                received = received * kept.view(-1, 1, 1, 1)
+            foreseen = network.predict(latent, receiver_db)
+            latent = network.from_reals(received, arrived, foreseen, receiver_db).float()
+            held.append(_Held(latent, innovation, counts))
+        return held
+
+    def _picture_counts(self, y: Tensor, reals: Tensor) -> Tensor:
+        """Rates of the first picture."""
+        if self._codec.hyperprior is None:
+            nothing = torch.zeros(len(y), *y.shape[2:], device=y.device)
+            uniform = torch.zeros(len(y), dtype=torch.long)
+            return share_out(nothing, reals, uniform, self._codec.shape.max_reals)
+        group = torch.full((len(y),), 2)
+        return share_out(self._codec.patch_bits(y), reals, group, self._codec.shape.max_reals)
+
+    def _pixel_error(self, difference: Tensor) -> Tensor:
+        """Mean squared difference of pixels in 0..1, [B], of latents' [B, C, h, w]."""
+        scale = float(self._codec.patch_analysis.weight[0].square().sum())
+        samples = PATCH**2 * self._codec.shape.in_channels
+        return difference.square().sum(1).mean((1, 2)) / (4 * scale * samples)
+
+    def _send(
+        self, network: nn.Module, window: NDArray[np.uint8], snr_db: float
+    ) -> NDArray[np.uint8]:
+        assert isinstance(network, LatentVideo)
+        picture, change = self.measured_reals
+        batch = {
+            "picture_reals": torch.tensor([picture]),
+            "change_reals": torch.tensor([change]),
+            "group": torch.tensor([2]),
+        }
+        y = self._latents(torch.from_numpy(window)[None].to(self.device))
+        known = torch.full((1,), snr_db, device=self.device)
+        held = self._run(network, y, batch, known, lossy=False)
+        pictures = [self._codec.synthesise(h.latent, h.counts, known) for h in held]
+        return to_pixels(torch.cat(pictures)).numpy()
+
+
+class _Held:
+    """latent: the receiver's. innovation: what there was to tell. counts: the picture's."""
+
+    def __init__(self, latent: Tensor, innovation: Tensor, counts: Tensor) -> None:
+        self.latent, self.innovation, self.counts = latent, innovation, counts
+
+
+class PictureVideo(_LatentVideoRecipe):
+    """`dvst`: colour video."""
+
+    name: ClassVar[str] = "picture-video"
+    title: ClassVar[str] = "Video JSCC: what changed, in the latents of `ntscc`"
+    weights_name: ClassVar[str] = "picture_video"
+    shape = LatentVideoShape()
+    codec_name = PICTURE_NETWORK
+    picture_reals = (8.0, 64.0)
+    change_reals = (1.0, 24.0)
+    measured_reals = (20.0, 4.0)
+
+    def __init__(
+        self, settings: LatentVideoSettings, library: Library, device: torch.device
+    ) -> None:
+        super().__init__(settings, library, device)
+        speeds = (1, -1, 2, -2, 3, 4)
+        self._sampler = WindowSampler(
+            library.train, settings.size, settings.num_frames, Augment(speeds=speeds)
+        )
+
+    def windows(self, count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Of colour frames."""
+        return self._sampler.batch(count, rng)
+
+    def held_out_windows(self) -> list[NDArray[np.uint8]]:
+        """The beginning of each clip, at a few frames a second."""
+        windows: dict[str, NDArray[np.uint8]] = {}
+        for shot in self.library.val:
+            step = max(1, round(shot.fps / _MEASURED_FPS))
+            frames = shot.frames[::step][:_MEASURED_FRAMES]
+            if shot.clip not in windows and len(frames) == _MEASURED_FRAMES:
+                squares = [centre_square(frame, self.settings.eval_size) for frame in frames]
+                windows[shot.clip] = np.stack(squares)
+        return list(windows.values())
+
+
+class SketchVideo(_LatentVideoRecipe):
+    """`sketches-desc`: sketches after the first of a segment."""
+
+    name: ClassVar[str] = "sketch-video"
+    title: ClassVar[str] = "Video JSCC: what changed, in the latents of `djscc_sketch_k03`"
+    weights_name: ClassVar[str] = "sketch_video"
+    shape = LatentVideoShape(48, 16, 16)
+    codec_name = SKETCH_NETWORK
+    picture_reals = (6.0, 16.0)
+    change_reals = (1.0, 8.0)
+    measured_reals = (8.0, 3.4)
+
+    def __init__(
+        self, settings: LatentVideoSettings, library: Library, device: torch.device
+    ) -> None:
+        super().__init__(settings, library, device)
+        self._sampler = SketchSampler(sketches_of(library.train, zoomed=True), settings.size)
+
+    def windows(self, count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Of grey pictures of strokes."""
+        strokes = self._sampler.batch(count, self.settings.num_frames, rng)
+        pictures = pictures_of(strokes.reshape(-1, *strokes.shape[2:]))
+        return pictures.reshape(*strokes.shape, 1)
+
+    def held_out_windows(self) -> list[NDArray[np.uint8]]:
+        """The beginning of each clip, every second sketch."""
+        size = self.settings.eval_size
+        windows: dict[str, NDArray[np.uint8]] = {}
+        for shot in sketches_of(self.library.val, zoomed=False):
+            at = range(0, len(shot.packed), 2)[:_MEASURED_FRAMES]
+            if shot.clip not in windows and len(at) == _MEASURED_FRAMES:
+                windows[shot.clip] = pictures_of(
+                    np.stack([shot.strokes(k)[:size, :size] for k in at])
+                )
+        return list(windows.values())
+
+
+def _over_the_air(reals: Tensor, counts: Tensor, snr_db: Tensor) -> Tensor:
+    scale = power_scale(reals, counts)
+    return noisy(reals / scale, counts, snr_db) * scale
+
+
+def _rgb(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return pictures if pictures.shape[-1] == 3 else np.repeat(pictures, 3, -1)

@@ -14,6 +14,7 @@ from receiver.concealment import Concealment, conceal
 from receiver.generator import Conditions, Generator, GeneratorContext
 from semcast.generators import check_takes
 from semcast.link import LinkReceiver, ReceivedFrame
+from semcast.parts.learned import check_weights
 from semcast.schemes import find_scheme
 from semcast.semantics import Received
 from semcast.session import Modality, RadioFrame, SessionSetup
@@ -51,7 +52,9 @@ class ReceiverSession:
 
     def __init__(self, setup: SessionSetup, generator: Generator) -> None:
         self._setup = setup
-        check_takes(generator.name, generator.modalities, find_scheme(setup.scheme))
+        scheme = find_scheme(setup.scheme)
+        check_takes(generator.name, generator.modalities, scheme)
+        check_weights(setup, scheme.learned)
         self._link = LinkReceiver(setup)
         self._held = Received()
         self._came: dict[Modality, int] = {}

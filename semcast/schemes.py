@@ -31,6 +31,11 @@ class Learned:
     changes: str = ""
     key_share: float = 1.0
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Weight files that both ends need."""
+        return (self.network, self.changes) if self.changes else (self.network,)
+
 
 @dataclass(frozen=True, slots=True)
 class Scheme:

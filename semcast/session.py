@@ -76,6 +76,9 @@ class SessionSetup(BaseModel):
     channel_model: ChannelModel = Field(default=ChannelModel.AWGN)
     live: bool = Field(default=False, description="Late frames may be skipped.")
     measurement_tap: bool = Field(default=False, description="Send received frames to the meter.")
+    codec_weights: str = Field(
+        default="", max_length=80, description='Of learned codecs, "name:digest,...".'
+    )
 
 
 @dataclass(frozen=True, slots=True)

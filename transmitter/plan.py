@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from semcast.errors import InputError
 from semcast.generators import check_generator
 from semcast.link import plan_grid
+from semcast.parts.learned import codec_weights
 from semcast.rpc.limits import MAX_SYMBOLS_PER_FRAME
 from semcast.rpc.messages import channel_model_from_proto, setup_from_proto, setup_to_proto
 from semcast.schemes import Scheme, find_scheme, resolve_mcs, symbols_per_frame
@@ -84,6 +85,7 @@ def plan_legs(spec: transmitter_pb2.SessionSpec) -> list[LegPlan]:
                 channel_model=ChannelModel(spec.channel.model),
                 live=spec.paced,
                 measurement_tap=spec.measurement_tap,
+                codec_weights=codec_weights(scheme.learned),
             )
         except ValidationError as error:
             first = error.errors()[0]

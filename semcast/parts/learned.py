@@ -25,6 +25,7 @@ from semcast.parts.picture_code import PictureCode, load_ntscc, snr_db_of
 from semcast.schemes import Learned
 from semcast.semantics import Received, Semantics
 from semcast.session import Modality, SessionSetup
+from semcast.weights import digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,6 +104,27 @@ class _LearnedPart:
 
     def _key(self, sequence: int) -> int:
         return block_key(self._setup.seed, sequence, self.modality)
+
+
+def codec_weights(learned: Learned | None) -> str:
+    """What `SessionSetup.codec_weights` says of a scheme; "" where nothing is learned.
+
+    Raises NotFoundError for weights that this version lacks.
+    """
+    return ",".join(f"{name}:{digest(name)}" for name in learned.weights) if learned else ""
+
+
+def check_weights(setup: SessionSetup, learned: Learned | None) -> None:
+    """Raises InputError where the transmitter's networks are others than ours.
+
+    Their symbols would be noise to us.
+    """
+    ours = codec_weights(learned)
+    if setup.codec_weights != ours:
+        raise InputError(
+            f"'{setup.scheme}' is sent with weights {setup.codec_weights or 'not named'}, and this "
+            f"receiver has {ours or 'none'}: install the same version of semcast at both ends."
+        )
 
 
 def check_rate(setup: SessionSetup, learned: Learned, segment_symbols: int, overhead: int) -> None:

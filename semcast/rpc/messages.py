@@ -94,12 +94,16 @@ def setup_to_proto(setup: SessionSetup) -> link_pb2.SessionSetup:
         channel_model=channel_model_to_proto(setup.channel_model),
         live=setup.live,
         measurement_tap=setup.measurement_tap,
+        codec_weights=setup.codec_weights,
     )
 
 
 def setup_from_proto(message: link_pb2.SessionSetup) -> SessionSetup:
     """The inverse of `setup_to_proto`; InputError names the first field that is out of bounds."""
-    for name in ("scheme", "mcs", "generator"):
+    named = ["scheme", "mcs", "generator"]
+    if message.codec_weights:
+        named.append("codec_weights")
+    for name in named:
         # Set-up is free of charge only because nothing but ids and numbers fits in it.
         if not _ID_PATTERN.fullmatch(value := getattr(message, name)):
             raise InputError(f"Set-up is refused: {name} is {value[:60]!r}, which is not an id.")
@@ -121,6 +125,7 @@ def setup_from_proto(message: link_pb2.SessionSetup) -> SessionSetup:
             channel_model=channel_model_from_proto(message.channel_model),
             live=message.live,
             measurement_tap=message.measurement_tap,
+            codec_weights=message.codec_weights,
         )
     except ValidationError as error:
         reason = describe_first_error(error, lambda field: _WIRE_NAMES.get(field, field))

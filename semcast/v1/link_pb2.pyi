@@ -42,7 +42,7 @@ CHANNEL_MODEL_RAYLEIGH: ChannelModel
 CHANNEL_MODEL_BURST: ChannelModel
 
 class SessionSetup(_message.Message):
-    __slots__ = ("session_id", "generation", "scheme", "width_px", "height_px", "frames_per_second", "segment_frames", "symbols_per_frame", "mcs", "seed", "generator", "feedback_delay_frames", "pilots_per_frame", "channel_model", "live", "measurement_tap")
+    __slots__ = ("session_id", "generation", "scheme", "width_px", "height_px", "frames_per_second", "segment_frames", "symbols_per_frame", "mcs", "seed", "generator", "feedback_delay_frames", "pilots_per_frame", "channel_model", "live", "measurement_tap", "codec_weights")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     SCHEME_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +59,7 @@ class SessionSetup(_message.Message):
     CHANNEL_MODEL_FIELD_NUMBER: _ClassVar[int]
     LIVE_FIELD_NUMBER: _ClassVar[int]
     MEASUREMENT_TAP_FIELD_NUMBER: _ClassVar[int]
+    CODEC_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     generation: int
     scheme: str
@@ -75,7 +76,8 @@ class SessionSetup(_message.Message):
     channel_model: ChannelModel
     live: bool
     measurement_tap: bool
-    def __init__(self, session_id: _Optional[str] = ..., generation: _Optional[int] = ..., scheme: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., frames_per_second: _Optional[float] = ..., segment_frames: _Optional[int] = ..., symbols_per_frame: _Optional[int] = ..., mcs: _Optional[str] = ..., seed: _Optional[int] = ..., generator: _Optional[str] = ..., feedback_delay_frames: _Optional[int] = ..., pilots_per_frame: _Optional[int] = ..., channel_model: _Optional[_Union[ChannelModel, str]] = ..., live: _Optional[bool] = ..., measurement_tap: _Optional[bool] = ...) -> None: ...
+    codec_weights: str
+    def __init__(self, session_id: _Optional[str] = ..., generation: _Optional[int] = ..., scheme: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., frames_per_second: _Optional[float] = ..., segment_frames: _Optional[int] = ..., symbols_per_frame: _Optional[int] = ..., mcs: _Optional[str] = ..., seed: _Optional[int] = ..., generator: _Optional[str] = ..., feedback_delay_frames: _Optional[int] = ..., pilots_per_frame: _Optional[int] = ..., channel_model: _Optional[_Union[ChannelModel, str]] = ..., live: _Optional[bool] = ..., measurement_tap: _Optional[bool] = ..., codec_weights: _Optional[str] = ...) -> None: ...
 
 class Block(_message.Message):
     __slots__ = ("modality", "num_symbols", "iq")

@@ -6,6 +6,8 @@ The header of a file holds, as JSON under "semcast", what is needed to build its
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -50,6 +52,15 @@ def find_weights(name: str) -> Path:
         there = ", ".join(path.stem for path in sorted(FOLDER.glob(f"*{SUFFIX}")))
         raise NotFoundError(f"No weights '{name}' in this version, which has {there or 'none'}.")
     return path
+
+
+@functools.cache
+def digest(name: str) -> str:
+    """Eight hexadecimal digits that tell versions of the bundled file `name` apart.
+
+    Raises NotFoundError naming what there is.
+    """
+    return hashlib.sha256(find_weights(name).read_bytes()).hexdigest()[:8]
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -23,7 +23,6 @@ from training.recipe import Recipe, RecipeSettings
 RECIPES = {
     "autoencoder": "training.recipes.autoencoder:Autoencoder",
     "backbone": "training.recipes.backbone:BackboneRecipe",
-    "djscc-rgb": "training.recipes.djscc:DjsccRgb",
     "djscc-sketch": "training.recipes.sketch_code:SketchCode",
     "ntscc": "training.recipes.ntscc:NtsccRecipe",
     "picture-video": "training.recipes.latent_video:PictureVideo",

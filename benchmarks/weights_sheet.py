@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/weights_sheet.py
 
 Writes `docs/generators.jpg` (low-res frames sent at 10 dB: received, passthrough, tiny) and
-`docs/codecs.jpg` (latent codec; DJSCC of pictures and sketches over SNR). The samples are rendered
+`docs/codecs.jpg` (latent codec; first frames and
+sketches over SNR). The samples are rendered
 and ours; no network was trained on them.
 """
 
@@ -17,15 +18,17 @@ import torch
 from generators import receive
 from numpy.typing import NDArray
 
+from channel_emulator.impairments import ChannelSettings, Emulator
 from receiver.diffusion.tiny import bundled_networks
+from receiver.drawing import draw_sketch
 from receiver.generator import GeneratorContext, make_generator
-from semcast.networks.djscc import Djscc, awgn, bundled_djscc
-from semcast.networks.pixels import to_pixels, to_unit
-from semcast.schemes import SCHEMES
-from semcast.session import Modality
-from training.edges import soft_edges
+from semcast.link import LinkReceiver, LinkSender
+from semcast.schemes import SCHEMES, resolve_mcs, symbols_per_frame
+from semcast.semantics import Semantics
+from semcast.session import Modality, SessionSetup
 from training.held_out import in_batches
 from training.sheets import contact_sheet
+from transmitter.extractors.sketcher import open_sketcher
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SAMPLES = ("gripper", "kitchen-pan", "tumble")
@@ -65,32 +68,44 @@ def generators() -> Pictures:
     return np.stack(columns["source"])
 
 
-def through(network: Djscc, pictures: Pictures, snr_db: float) -> Pictures:
-    """Pictures [n, H, W, channels] over the channel."""
+def over_the_link(scheme: str, pictures: Pictures, snr_db: float) -> Pictures:
+    """Pictures [n, H, W, 3], each the first of a session, as received; sketches as they are shown."""
+    sketcher = open_sketcher("bundled")
     made = []
     for picture in pictures:
-        known = torch.tensor([snr_db])
-        x = to_unit(torch.from_numpy(np.ascontiguousarray(picture[None])))
-        symbols = network.encode(x, known, min(7800, network.max_symbols(SIZE, SIZE)))
-        made.append(to_pixels(network.decode(awgn(symbols, known), known, SIZE, SIZE))[0].numpy())
+        setup = SessionSetup(
+            session_id="sheet",
+            scheme=scheme,
+            width=SIZE,
+            height=SIZE,
+            fps=8.0,
+            symbols_per_frame=symbols_per_frame(SCHEMES[scheme].default_cbr, SIZE, SIZE),
+            mcs=resolve_mcs(SCHEMES[scheme], ""),
+        )
+        sketcher.reset()
+        sent = LinkSender(setup).encode(Semantics(picture, sketch=sketcher.sketch(picture)), 0)
+        radio, _ = Emulator(1).apply(sent.radio, ChannelSettings(snr_db=snr_db))
+        came = LinkReceiver(setup).receive(radio).came
+        shown = came.pictures.get(Modality.KEYFRAME)
+        if came.sketch is not None:
+            shown = draw_sketch(came.sketch, None, SIZE, SIZE)
+        made.append(np.full_like(picture, 128) if shown is None else shown)
     return np.stack(made)
 
 
 def codecs(source: Pictures) -> None:
     """Writes the second sheet."""
-    torch.manual_seed(7777)
     device = torch.device("cpu")
     columns = [
         ("source", source),
         ("latent codec", in_batches(bundled_networks("cpu").codec, source, device)),
     ]
-    rgb, sketch = bundled_djscc("djscc_rgb"), bundled_djscc("djscc_sketch")
     for snr_db in SNRS_DB:
-        columns.append((f"DJSCC {snr_db:g} dB", through(rgb, source, snr_db)))
-    sketches = np.stack([soft_edges(frame) for frame in source])[..., None]
-    columns.append(("sketch", sketches.repeat(3, -1)))
-    for snr_db in (0.0, 10.0):
-        columns.append((f"sketch {snr_db:g} dB", through(sketch, sketches, snr_db).repeat(3, -1)))
+        made = over_the_link("first-frame-desc", source, snr_db)
+        columns.append((f"picture {snr_db:g} dB", made))
+    for snr_db in SNRS_DB[:3]:
+        made = over_the_link("sketch-desc", source, snr_db)
+        columns.append((f"sketch {snr_db:g} dB", made))
     save(DOCS / "codecs.jpg", contact_sheet(columns, side=160))
 
 

@@ -29,7 +29,6 @@ from typing import Any, cast
 import av
 import cv2
 import numpy as np
-import torch
 from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -224,7 +223,7 @@ def threshold_snr_db(lost: dict[float, int]) -> float | None:
 def measure_rung(
     case: Case, rung: Rung, pictures: list[IntraPicture], in_444: list[IntraPicture]
 ) -> dict[str, Any]:
-    """One row: quality `coded` without errors, and `shown` at each SNR.
+    """One row: quality `coded` without errors, `grey` where all is lost, `shown` at each SNR.
 
     in_444: the same pictures in 4:4:4.
     """
@@ -243,6 +242,7 @@ def measure_rung(
         "num_symbols": blocks.num_symbols[0],
         "payload_bits": payload_bits(blocks.num_symbols[0], rung),
         "coded": quality(blocks.coded),
+        "grey": quality([None] * len(pictures)),
     }
     if case.snrs_db == SNRS_DB:
         lost = blocks.lost_by_snr_db()
@@ -264,7 +264,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)
     judge = Judge()
     rows = []
     with tqdm(total=len(CASES) * len(LADDER), unit="rung") as progress:

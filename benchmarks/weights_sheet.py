@@ -69,7 +69,7 @@ def generators() -> Pictures:
 
 
 def over_the_link(scheme: str, pictures: Pictures, snr_db: float) -> Pictures:
-    """Pictures [n, H, W, 3], each the first of a session, as received; sketches as they are shown."""
+    """Pictures [n, H, W, 3], each the first of a session, as received; sketches as shown."""
     sketcher = open_sketcher("bundled")
     made = []
     for picture in pictures:

@@ -511,7 +511,8 @@ class LinkReceiver:
                 continue
             block = _as_long_as(samples.get(modality), part.num_symbols(control, sequence))
             equalised, noise_var = self._equalise(block)
-            seen.append(equalised[: len(samples.get(modality, ()))])
+            if grid.is_analogue(modality) or not grid.scheme.learned:
+                seen.append(equalised[: len(samples.get(modality, ()))])
             if len(block) and grid.is_analogue(modality) and not heard:
                 part.lost(sequence)
                 checked.append(modality)
@@ -545,8 +546,9 @@ class LinkReceiver:
             complete=len(received) == len(parts),
             checked=tuple(checked),
             crc_failed=tuple(failed),
-            constellation=np.concatenate([*seen, np.empty(0, np.complex64)])[
-                :_NUM_CONSTELLATION_POINTS
+            # The last ones: captions, and what tells how to read a picture, stand before them.
+            constellation=np.concatenate([np.empty(0, np.complex64), *seen])[
+                -_NUM_CONSTELLATION_POINTS:
             ],
         )
 

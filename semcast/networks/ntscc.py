@@ -280,9 +280,9 @@ def noisy(reals: Tensor, counts: Tensor, snr_db: Tensor) -> Tensor:
     A complex symbol carries two, scaled by 1/sqrt(2), and noise of N0/2 each: the same ratio.
     """
     std = 10 ** (-snr_db / 20)
-    return reals + std.view(-1, 1, 1, 1) * torch.randn_like(reals) * sent_mask(
-        counts, reals.shape[1]
-    )
+    # Of the shape alone: the same seed is the same noise, however the reals lie in memory.
+    noise = torch.randn(reals.shape, device=reals.device)
+    return reals + std.view(-1, 1, 1, 1) * noise * sent_mask(counts, reals.shape[1])
 
 
 @functools.cache

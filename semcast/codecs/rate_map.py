@@ -19,8 +19,9 @@ NUM_INDICES = len(LEVELS)
 START_INDEX = 8
 """Prediction of the first index; ours."""
 
-_DECAYS = (0.40, 0.52, 0.62, 0.72)
-"""How much less likely each step away from the prediction is, by how much its neighbours differ."""
+_DECAYS = (0.28, 0.40, 0.50, 0.72)
+"""How much less likely each step away from the prediction is, by how much its neighbours differ.
+Measured on twelve training clips, at 8 to 60 reals a patch and all three sizes of squares."""
 _PRECISION = 1 << 16
 
 

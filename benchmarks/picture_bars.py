@@ -72,6 +72,16 @@ def swept_cbr(rivals: Sequence[Row], pictures: str) -> float:
     )
 
 
+def swept_curve(rivals: Sequence[Row], ours: Sequence[Row], pictures: str, codec: str) -> list[Row]:
+    """Our rows over all SNRs."""
+    return known_snr(ours, pictures, codec, swept_cbr(rivals, pictures))
+
+
+def sets_and_codecs(ours: Sequence[Row]) -> list[tuple[str, str]]:
+    """Each set and codec of ours that was measured."""
+    return list(dict.fromkeys((row["pictures"], row["codec"]) for row in ours))
+
+
 def usable_rungs(rivals: Sequence[Row], pictures: str) -> list[Row]:
     """Rows of the SNR sweep in which all pictures fit and some SNR is safe, slowest rung first."""
     return [
@@ -98,6 +108,17 @@ def envelope(rivals: Sequence[Row], pictures: str, score: str = "psnr_db") -> li
         chosen = max(safe, key=lambda coded: float(coded["psnr_db"]), default=None)
         best.append(chosen and float(chosen[score]))
     return best
+
+
+def ahead_of_envelope_db(
+    curve: Sequence[Row], rivals: Sequence[Row], pictures: str
+) -> dict[str, float]:
+    """PSNR beside the envelope's, by SNR in dB, where some rung is safe. No bar: for the record."""
+    return {
+        f"{snr_db:g}": round(psnr_db_at(curve, snr_db) - best, 2)
+        for snr_db, best in zip(SNRS_DB, envelope(rivals, pictures), strict=True)
+        if best is not None
+    }
 
 
 def cliff_bar(curve: Sequence[Row], pictures: str, codec: str) -> Bar:
@@ -197,8 +218,8 @@ def all_bars(rivals: Sequence[Row], ours: Sequence[Row]) -> list[Bar]:
     """Every bar for every set and codec of ours. Raises InputError as `check_same_pictures`."""
     check_same_pictures(rivals, ours)
     bars = []
-    for pictures, codec in dict.fromkeys((row["pictures"], row["codec"]) for row in ours):
-        curve = known_snr(ours, pictures, codec, swept_cbr(rivals, pictures))
+    for pictures, codec in sets_and_codecs(ours):
+        curve = swept_curve(rivals, ours, pictures, codec)
         bars.append(cliff_bar(curve, pictures, codec))
         named = [row for row in usable_rungs(rivals, pictures) if row["rung"] in NAMED_RUNGS]
         left_out = not_compared(rivals, pictures)

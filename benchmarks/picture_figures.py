@@ -163,7 +163,7 @@ def draw_over_cbr(rivals: Sequence[Row], ours: Sequence[Row], path: Path) -> Non
                 )
         axes.set(title=f"Kodak, {snr_db:g} dB", xlabel="CBR (symbols per source sample)")
         axes.grid(alpha=0.25)
-        axes.legend(fontsize=8.5, loc="lower right")
+        axes.legend(fontsize=8.5, loc="lower right" if snr_db == KODAK_SNR_DB else "upper left")
     grid[0].set_ylabel(SCORES["psnr_db"])
     figure.tight_layout()
     figure.savefig(path, dpi=110)

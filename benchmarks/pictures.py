@@ -11,7 +11,8 @@ here without a caption. Each picture has a session of its own and is sent twice:
 the feedback on that. A picture whose side information is lost is grey (128).
 
 Wants `results/pictures-rivals.json` (`benchmarks.picture_rivals`), on the same pictures. Writes
-`results/pictures.json` (rows and bars), `pictures-snr.png` and `pictures-cbr.png` beside it.
+`results/pictures.json` (rows, bars, and how far ahead of the rung that is best at each SNR),
+`pictures-snr.png` and `pictures-cbr.png` beside it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,13 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import picture_rivals
-from benchmarks.picture_bars import Row, all_bars
+from benchmarks.picture_bars import (
+    Row,
+    ahead_of_envelope_db,
+    all_bars,
+    sets_and_codecs,
+    swept_curve,
+)
 from benchmarks.picture_conditions import (
     CASES,
     Case,
@@ -144,10 +151,17 @@ def main() -> None:
     rows = json.loads(options.out.read_text())["rows"]
     rivals = json.loads(options.rivals.read_text())
     bars = all_bars(rivals, rows)
+    ahead = {
+        f"{pictures}, {codec}": ahead_of_envelope_db(
+            swept_curve(rivals, rows, pictures, codec), rivals, pictures
+        )
+        for pictures, codec in sets_and_codecs(rows)
+    }
     result = {
         "command": "python -m benchmarks.pictures --data ../shared/data",
         "machine": f"{platform.machine()}, one thread",
         "bars": [bar.row() for bar in bars],
+        "ahead_of_best_rung_db": ahead,
         "rows": rows,
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
@@ -156,6 +170,8 @@ def main() -> None:
     for bar in bars:
         met = "met    " if bar.met else "NOT met"
         print(f"{met} | {bar.pictures:5} | {bar.codec:9} | {bar.bar}: {bar.measured}")
+    for name, by_snr in ahead.items():
+        print(f"beside the best safe rung, dB of PSNR by SNR | {name}: {by_snr}")
 
 
 if __name__ == "__main__":

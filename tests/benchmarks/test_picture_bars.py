@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.picture_bars import Bar, all_bars, envelope
+from benchmarks.picture_bars import Bar, ahead_of_envelope_db, all_bars, envelope, swept_curve
 from benchmarks.picture_conditions import KODAK_CBR, SNRS_DB
 from benchmarks.picture_figures import draw_over_cbr, draw_over_snr
 from semcast.errors import InputError
@@ -101,6 +101,14 @@ def test_the_envelope_takes_the_best_of_the_safe_rungs() -> None:
     assert best[2.5] is None
     assert best[5.0] == 27.0
     assert best[10.0] == 30.0
+
+
+def test_ahead_is_told_where_some_rung_is_safe() -> None:
+    curve = swept_curve(rivals(), ours(29.6), "kodak", "keyframe")
+    ahead = ahead_of_envelope_db(curve, rivals(), "kodak")
+    assert min(map(float, ahead)) == 5.0
+    assert ahead["5"] == pytest.approx(29.6 - 1.5 - 27.0)
+    assert ahead["10"] == pytest.approx(-0.4)
 
 
 def test_a_rung_that_not_all_pictures_fit_is_named_and_not_compared() -> None:

@@ -21,7 +21,7 @@ from semcast.air import crc, digital
 from semcast.air.ladder import Rung
 from semcast.codecs.errors import CorruptPayloadError
 from semcast.codecs.patch_rates import LEVELS, choose_indices, reals_of_patches
-from semcast.codecs.range_payload import PayloadReader, PayloadWriter, categorical
+from semcast.codecs.range_payload import PayloadReader, PayloadWriter
 from semcast.codecs.rate_map import NUM_INDICES, read_rate_map, smoothed, write_rate_map
 
 MOST_SIDE_SHARE = 0.035
@@ -33,13 +33,12 @@ _BITS_PER_INDEX = 1.75
 """Of a rate map, room for which is made; a whole one takes 2.1 to 2.9 on training clips, one that
 is smoothed by a step less than this."""
 
-_SLACK_BITS = 2
-"""By how much the length of a payload may vary with its power scalar."""
+_MOST_TRIES = 8
+"""At one smoothness, since smoothing may take what less was asked for; then a smoother map."""
 
 _SCALE_STEP_DB = 0.25
 _LEAST_SCALE_DB = -20.0
 _SCALE_BITS = 8
-_SCALE_MODEL = categorical([1] * (1 << _SCALE_BITS))
 
 _LEAST_POWER = 1e-12
 
@@ -164,16 +163,16 @@ class PatchBlocks:
         if found.payload is None or found.resent is None:
             return None
         try:
-            reader = PayloadReader(found.payload)
-            scale = _scale_of(reader.read(_SCALE_MODEL))
             indices = self._no_rates(layout)
             if layout.group:
-                indices = read_rate_map(reader, *indices.shape)
+                rate_map = PayloadReader(found.payload[_SCALE_BITS:])
+                indices = read_rate_map(rate_map, *indices.shape)
             counts = self._counts(indices, 2 * len(analogue), layout)
         except (CorruptPayloadError, ValueError):
             return None
         reals = np.zeros((self._max_reals, self.rows, self.columns), np.float32)
         received = np.ascontiguousarray(analogue, np.complex64).view(np.float32)
+        scale = _scale_of(int(np.packbits(found.payload[:_SCALE_BITS])[0]))
         reals[_mask(counts, self._max_reals)] = received * np.float32(math.sqrt(2) * scale)
         return ReceivedBlock(reals, counts, found.resent)
 
@@ -194,16 +193,18 @@ class PatchBlocks:
         self, patch_bits: NDArray[np.float32], total_reals: int, layout: SideLayout
     ) -> NDArray[np.uint8]:
         """The rate map, as smooth as it must be to fit."""
+        # What stands for others when smoothed must be a rate that a patch can hold.
+        last = int(np.searchsorted(LEVELS, self._max_reals, side="right")) - 1
         for tolerance in range(NUM_INDICES):
             wanted = total_reals
-            while True:
+            for _ in range(_MOST_TRIES):
                 chosen = choose_indices(patch_bits, wanted, self._max_reals, layout.group)
-                indices = smoothed(chosen, tolerance)
+                indices = np.minimum(smoothed(chosen, tolerance), np.uint8(last))
                 over = self._steps(indices, layout.group) - total_reals
-                if over <= 0 or wanted <= 0:
+                if over <= 0:
                     break
                 wanted -= over
-            fits = len(_side_bits(0, indices, layout)) + _SLACK_BITS <= layout.num_bits
+            fits = len(_side_bits(0, indices, layout)) <= layout.num_bits
             if over <= 0 and fits:
                 return indices
         return self._no_rates(layout)
@@ -214,11 +215,12 @@ class PatchBlocks:
 
 
 def _side_bits(level: int, indices: NDArray[np.uint8], layout: SideLayout) -> NDArray[np.uint8]:
+    # In bits of its own, so that the power scalar does not change the length of the map.
+    level_bits = np.unpackbits(np.array([level], np.uint8))
     writer = PayloadWriter()
-    writer.write(level, _SCALE_MODEL)
     if layout.group:
         write_rate_map(writer, indices)
-    return writer.finish()
+    return np.concatenate([level_bits, writer.finish()])
 
 
 def _mask(counts: NDArray[np.int64], max_reals: int) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""What changed since the last frame, to symbols: for pictures and for sketches.
+"""What changed since the last frame, to symbols: for pictures here, for sketches in `sketch_video`.
 
 The picture codec stays as it is: a window's frames become its latents, the first crosses as a
 picture, the others as changes, each end with its own context. Errors are those of latents, which
@@ -23,19 +23,17 @@ from semcast.metrics.psnr import psnr_db
 from semcast.networks.latent_video import LatentVideo, LatentVideoShape
 from semcast.networks.ntscc import PATCH, build_ntscc, noisy, power_scale
 from semcast.networks.pixels import to_pixels, to_unit
-from semcast.schemes import PICTURE_NETWORK, SKETCH_NETWORK
+from semcast.schemes import PICTURE_NETWORK
 from semcast.weights import find_weights, read_weights
 from training.channel import believed_snr_db, draw_snr_db
 from training.data import Augment, Library, WindowSampler, centre_square
 from training.recipe import Batch, Losses, Progress, Recipe, RecipeSettings
 from training.recipes.ntscc import hyperlatent_like, share_out
-from training.recipes.sketch_code import pictures_of
 from training.sheets import contact_sheet
-from training.sketches import SketchSampler, sketches_of
 
 _MEASURED_AT_DB = (0.0, 5.0, 10.0, 20.0)
 _MEASURED_FPS = 4.0
-_MEASURED_FRAMES = 8
+MEASURED_FRAMES = 8
 _SEED = 7777
 
 _LEAST_ERROR = 1e-4
@@ -55,7 +53,7 @@ class LatentVideoSettings(RecipeSettings):
     bits_weight: float = Field(0.1, gt=0, description="Of the hyperprior's bits a pixel.")
 
 
-class _LatentVideoRecipe(Recipe):
+class LatentVideoRecipe(Recipe):
     """What both have in common.
 
     picture_reals, change_reals: of a patch; ranges from which a window draws its averages.
@@ -230,7 +228,7 @@ class _Held:
         self.latent, self.innovation, self.counts = latent, innovation, counts
 
 
-class PictureVideo(_LatentVideoRecipe):
+class PictureVideo(LatentVideoRecipe):
     """`dvst`: colour video."""
 
     name: ClassVar[str] = "picture-video"
@@ -260,47 +258,10 @@ class PictureVideo(_LatentVideoRecipe):
         windows: dict[str, NDArray[np.uint8]] = {}
         for shot in self.library.val:
             step = max(1, round(shot.fps / _MEASURED_FPS))
-            frames = shot.frames[::step][:_MEASURED_FRAMES]
-            if shot.clip not in windows and len(frames) == _MEASURED_FRAMES:
+            frames = shot.frames[::step][:MEASURED_FRAMES]
+            if shot.clip not in windows and len(frames) == MEASURED_FRAMES:
                 squares = [centre_square(frame, self.settings.eval_size) for frame in frames]
                 windows[shot.clip] = np.stack(squares)
-        return list(windows.values())
-
-
-class SketchVideo(_LatentVideoRecipe):
-    """`sketches-desc`: sketches after the first of a segment."""
-
-    name: ClassVar[str] = "sketch-video"
-    title: ClassVar[str] = "Video JSCC: what changed, in the latents of `djscc_sketch_k03`"
-    weights_name: ClassVar[str] = "sketch_video"
-    shape = LatentVideoShape(48, 16, 16)
-    codec_name = SKETCH_NETWORK
-    picture_reals = (6.0, 16.0)
-    change_reals = (1.0, 8.0)
-    measured_reals = (8.0, 3.4)
-
-    def __init__(
-        self, settings: LatentVideoSettings, library: Library, device: torch.device
-    ) -> None:
-        super().__init__(settings, library, device)
-        self._sampler = SketchSampler(sketches_of(library.train, zoomed=True), settings.size)
-
-    def windows(self, count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Of grey pictures of strokes."""
-        strokes = self._sampler.batch(count, self.settings.num_frames, rng)
-        pictures = pictures_of(strokes.reshape(-1, *strokes.shape[2:]))
-        return pictures.reshape(*strokes.shape, 1)
-
-    def held_out_windows(self) -> list[NDArray[np.uint8]]:
-        """The beginning of each clip, every second sketch."""
-        size = self.settings.eval_size
-        windows: dict[str, NDArray[np.uint8]] = {}
-        for shot in sketches_of(self.library.val, zoomed=False):
-            at = range(0, len(shot.packed), 2)[:_MEASURED_FRAMES]
-            if shot.clip not in windows and len(at) == _MEASURED_FRAMES:
-                windows[shot.clip] = pictures_of(
-                    np.stack([shot.strokes(k)[:size, :size] for k in at])
-                )
         return list(windows.values())
 
 

@@ -1,4 +1,4 @@
-"""What changed since the last sketch, to symbols: `sketches-desc` after a segment's first sketch."""
+"""What changed since the last sketch, to symbols: `sketches-desc` after the first of a segment."""
 
 from __future__ import annotations
 

@@ -196,6 +196,26 @@ def test_bits_without_end_still_make_a_block_in_a_few_tries(
         assert len(calls) <= 128
 
 
+@pytest.mark.parametrize("seed", [3, 13, 14, 17])
+def test_no_patch_is_promised_more_than_it_holds(seed: int) -> None:
+    """Smoothing once put 40 reals where a sketch's patch holds 16."""
+    use = blocks(4, 9, 16, share=0.2)
+    allocation = use.allocate(drawn_bits(4, 9, seed, 3.0), 142, rung("qam16-5/6"))
+    assert allocation.counts.max() <= 16
+    assert allocation.counts.sum() == 2 * (142 - allocation.layout.num_symbols)
+
+
+def test_every_power_scalar_fits_beside_a_map_that_fills_its_room() -> None:
+    """The map's length does not depend on what is written before it."""
+    use = blocks(5, 4, 192, share=0.2)
+    for seed in range(4):
+        allocation = use.allocate(drawn_bits(5, 4, seed), 1284, rung("qam16-2/3"))
+        for level_db in range(-22, 46):
+            reals = np.full((192, 5, 4), 10 ** (level_db / 20), np.float32)
+            block = use.write(allocation, reals, rung("qam16-2/3"), KEY)
+            assert len(block.samples) == 1284
+
+
 # Reals.
 
 

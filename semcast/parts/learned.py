@@ -60,6 +60,7 @@ class _LearnedPart:
         self.modality = learned.modality
         self._setup = setup
         self._learned = learned
+        self._segment_symbols = segment_symbols
         # Asked for first, as it says what is missing where nothing learned can run.
         load_ntscc(learned.network)
         self._picture_size = _size(setup, learned.modality)
@@ -76,18 +77,36 @@ class _LearnedPart:
         self._picture_symbols = min(asked, self._code.max_symbols)
 
     def check_rate(self, overhead: int) -> None:
-        """Raises InputError where a block is too small to say anything.
+        """Raises InputError where a block is too small to say anything, or a picture too small to
+        need one.
 
         overhead: symbols of each frame that are not of this part.
         """
-        setup, slowest = self._setup, LADDER[0]
-        needed = self._code.least_symbols(slowest) / max(1, self._asked_picture)
-        if self._changes and setup.segment_frames > 1:
-            least = self._changes.least_symbols(slowest)
-            needed = max(needed, least / max(1, self._asked_change))
-        if needed > 1:
-            ours = max(1, setup.symbols_per_frame - overhead)
-            cbr = 1.1 * (overhead + needed * ours) / (3 * setup.width * setup.height)
+        setup, learned, frames = self._setup, self._learned, self._setup.segment_frames
+        picture_share = 1 / frames if learned.every_frame else 1.0
+        blocks: list[tuple[PictureCode | ChangeCode, int, float]]
+        blocks = [(self._code, self._asked_picture, picture_share)]
+        if self._changes and frames > 1:
+            change_share = (1 - learned.key_share) / (frames - 1)
+            blocks = [
+                (self._code, self._asked_picture, learned.key_share),
+                (self._changes, self._asked_change, change_share),
+            ]
+        needed = 0.0
+        for code, asked, share in blocks:
+            least = code.least_symbols(LADDER[0])
+            if code.max_symbols < least:
+                raise InputError(
+                    f"{setup.width}x{setup.height} is too small for '{setup.scheme}': a block of "
+                    f"{code.max_symbols} symbols says all there is, and what tells how to read it "
+                    f"takes up to {least - 1}; give a larger size."
+                )
+            if asked < least:
+                needed = max(needed, least / share)
+        if needed:
+            available = frames * max(0, setup.symbols_per_frame - overhead)
+            ours = self._segment_symbols / available if self._segment_symbols else 1.0
+            cbr = 1.1 * (overhead + needed / (ours * frames)) / (3 * setup.width * setup.height)
             raise InputError(
                 f"{setup.symbols_per_frame} symbols a frame are too few for '{setup.scheme}': "
                 f"{overhead} are pilots, and what is left is no picture; give a CBR of at least "
@@ -200,7 +219,8 @@ class LearnedReceiver(_LearnedPart):
     ) -> ReceivedPart:
         """The picture, however noisy."""
         if not len(samples):
-            return ReceivedPart(Received(), expected=False, ok=True, resent=None)
+            came_before = self._held is not None
+            return ReceivedPart(Received(), expected=False, ok=came_before, resent=None)
         key = self._key(sequence)
         held, resent = None, None
         if self._begins(sequence):

@@ -96,16 +96,24 @@ def put(monkeypatch: pytest.MonkeyPatch, **by_name: Ntscc | LatentVideo) -> None
 
 
 def made_pictures(
-    seed: int, width: int, height: int, in_channels: int = 3, count: int = 1
+    seed: int,
+    width: int,
+    height: int,
+    in_channels: int = 3,
+    count: int = 1,
+    *,
+    unused: int = 0,
+    contrast: float = 1.0,
 ) -> NDArray[np.uint8]:
     """Pictures of the components alone, uint8 [count, height, width, in], far from black and white.
 
-    Sides are multiples of 16.
+    Sides are multiples of 16. unused: of each colour's components, those that are not there.
     """
     rng = np.random.default_rng(seed)
     rows, columns = height // PATCH, width // PATCH
-    spread = np.sqrt(variances(in_channels)) / 2.5
+    spread = contrast * np.sqrt(variances(in_channels)) / 2.5
     draws = rng.uniform(-1.7, 1.7, (count, rows, columns, len(spread))) * spread
+    draws[..., len(spread) - unused * in_channels :] = 0
     patches = (draws @ components(in_channels).T).reshape(
         count, rows, columns, in_channels, PATCH, PATCH
     )
@@ -113,13 +121,15 @@ def made_pictures(
     return np.round((pictures.clip(-0.98, 0.98) + 1) * 127.5).astype(np.uint8)
 
 
-def expected_error(picture: NDArray[np.uint8], noise_var: float) -> float:
-    """Mean squared error in 0..255 of a picture whose every component is sent, N0 given.
+def expected_error(
+    picture: NDArray[np.uint8], noise_var: float, counts: NDArray[np.int64]
+) -> float:
+    """Mean squared error in 0..255 of a picture, N0 given. counts: reals of each patch.
 
-    Real c of a patch is y_c g_c, g_c = var_c^-1/4, all scaled to a mean square of 1 by s; so y_c
-    comes with noise of N0 s^2 / g_c^2, and the pixels, of which a patch has 256 a colour and where
-    y is four times the orthonormal coefficient, with the sum of those over 16 * 256 * in. Rounding
-    to levels adds 1/12.
+    Real c of a patch is y_c g_c, g_c = var_c^-1/4, all that are sent scaled to a mean square of 1
+    by s; so y_c comes with noise of N0 s^2 / g_c^2, and the others not at all. y is four times the
+    orthonormal coefficients, of which the squares add up to those of pixels. Rounding to levels
+    adds 1/12.
     """
     height, width, in_channels = picture.shape
     x = picture.astype(float) / 127.5 - 1
@@ -127,9 +137,10 @@ def expected_error(picture: NDArray[np.uint8], noise_var: float) -> float:
     patches = patches.transpose(0, 2, 4, 1, 3).reshape(-1, in_channels * PATCH**2)
     y = LATENT_SCALE * patches @ components(in_channels)
     gains = (LATENT_SCALE**2 * variances(in_channels)) ** -0.25
-    mean_square = float(np.mean((y * gains) ** 2))
-    noise = noise_var * mean_square * float(np.sum(gains**-2.0))
-    return noise / (LATENT_SCALE**2 * PATCH**2 * in_channels) * 127.5**2 + 1 / 12
+    sent = np.arange(len(gains)) < counts.reshape(-1, 1)
+    mean_square = float(np.mean((y * gains)[sent] ** 2))
+    noise = noise_var * mean_square * np.sum(sent * gains**-2.0) + np.sum(y[~sent] ** 2)
+    return float(noise) / (LATENT_SCALE**2 * picture.size) * 127.5**2 + 1 / 12
 
 
 def squared_error(made: NDArray[np.uint8], source: NDArray[np.uint8]) -> float:

@@ -40,12 +40,22 @@ def test_labels_of_another_size_are_enlarged_without_new_colours() -> None:
 
 def test_strokes_are_bright_on_what_lies_under_them() -> None:
     strokes = np.zeros((16, 24), np.uint8)
-    strokes[8] = 1
+    strokes[8] = 255
     under = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     picture = draw_sketch(strokes, under, WIDTH, HEIGHT)
     assert picture[34, 40].min() > 200
     assert np.all(picture[5] == 90)
     assert draw_sketch(strokes, None, WIDTH, HEIGHT)[5].max() < 40
+
+
+def test_a_stroke_that_is_unsure_is_half_as_bright() -> None:
+    brightness = []
+    for strength in (0, 128, 255):
+        strokes = np.full((16, 24), strength, np.uint8)
+        picture = draw_sketch(strokes, np.full((HEIGHT, WIDTH, 3), 90, np.uint8), WIDTH, HEIGHT)
+        brightness.append(float(picture.mean()))
+    assert brightness[0] == 90
+    assert brightness[1] == pytest.approx((brightness[0] + brightness[2]) / 2, abs=2)
 
 
 @pytest.mark.parametrize("caption", ["Go.", "A very long sentence " * 12, "東京", ""])

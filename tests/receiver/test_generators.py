@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -36,19 +37,33 @@ from semcast.generators import (
     find_generator,
     pick_generator,
 )
-from semcast.networks.djscc import Djscc
-from semcast.schemes import SCHEMES, find_scheme
+from semcast.networks.latent_video import LatentVideo, LatentVideoShape
+from semcast.networks.ntscc import Ntscc, NtsccShape
+from semcast.parts.learned import codec_weights
+from semcast.schemes import PICTURE_NETWORK, SCHEMES, SKETCH_NETWORK, find_scheme
 from semcast.session import Modality, SessionSetup
 from semcast.v1 import link_pb2, transmitter_pb2
+from semcast.weights import digest
 from transmitter.plan import plan_legs
 
-SMALL_NETWORK = Djscc(3, 16, (4, 4, 4), (4, 4, 4)).eval()
+
+def small_ntscc(in_channels: int) -> Ntscc:
+    sides = (4, 4, 4)
+    return Ntscc(NtsccShape(in_channels, 12, 16, 4, sides, sides)).eval()
+
+
+SMALL_NETWORKS = {PICTURE_NETWORK: small_ntscc(3), SKETCH_NETWORK: small_ntscc(1)}
+SMALL_CHANGES = LatentVideo(LatentVideoShape(12, 16, 4)).eval()
 
 
 @pytest.fixture(autouse=True)
-def small_djscc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Learned schemes find a network, bundled or not."""
-    monkeypatch.setattr("semcast.parts.djscc._network", lambda: SMALL_NETWORK)
+def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learned schemes find their networks, bundled or not."""
+    monkeypatch.setattr("semcast.networks.ntscc.bundled_ntscc", SMALL_NETWORKS.__getitem__)
+    monkeypatch.setattr(
+        "semcast.networks.latent_video.bundled_latent_video", lambda name: SMALL_CHANGES
+    )
+    monkeypatch.setattr("semcast.parts.learned.digest", lambda name: "0a1b2c3d")
 
 
 def tiny() -> TinyGenerator:
@@ -73,6 +88,7 @@ def setup(scheme: str, generator: str) -> SessionSetup:
         symbols_per_frame=900,
         seed=7,
         generator=generator,
+        codec_weights=codec_weights(find_scheme(scheme).learned),
     )
 
 
@@ -163,10 +179,32 @@ def test_tiny_without_its_packages_is_unavailable_and_says_which(
 def test_learned_schemes_without_torch_are_unavailable_and_say_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.undo()
-    monkeypatch.delitem(sys.modules, "semcast.networks.djscc")
+    monkeypatch.delitem(sys.modules, "semcast.networks.ntscc")
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(UnavailableError, match=r"\"models\".*torch is missing"):
+    for scheme in SCHEMES.values():
+        if scheme.learned:
+            with pytest.raises(UnavailableError, match=r"\"models\".*torch is missing"):
+                plan_legs(spec(scheme.id, "passthrough"))
+
+
+def test_a_leg_names_the_weights_of_its_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    (plain,) = plan_legs(spec("lowres", "passthrough"))
+    assert plain.setup.codec_weights == ""
+    for scheme in SCHEMES.values():
+        if scheme.learned:
+            (plan,) = plan_legs(spec(scheme.id, "passthrough"))
+            named = [item.split(":") for item in plan.setup.codec_weights.split(",")]
+            assert named == [[name, "0a1b2c3d"] for name in scheme.learned.weights]
+            ReceiverSession(plan.setup, PassthroughGenerator())
+
+
+def test_weights_that_are_not_there_are_named_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr("semcast.weights.FOLDER", tmp_path)
+    digest.cache_clear()
+    with pytest.raises(NotFoundError, match="No weights 'ntscc' in this version"):
         plan_legs(spec("djscc-rgb", "passthrough"))
 
 

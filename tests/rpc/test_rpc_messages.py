@@ -42,6 +42,7 @@ SETUP = SessionSetup(
     channel_model=ChannelModel.RAYLEIGH,
     live=True,
     measurement_tap=True,
+    codec_weights="ntscc:0a1b2c3d,picture_video:4e5f6071",
 )
 
 blocks = st.lists(
@@ -132,6 +133,8 @@ def test_feedback_without_a_number_is_refused():
         ("scheme", "a free text about the clip", "which is not an id"),
         ("mcs", "x" * 81, "which is not an id"),
         ("generator", "tiny\n", "which is not an id"),
+        ("codec_weights", "a free text about the clip", "which is not an id"),
+        ("codec_weights", "x" * 81, "which is not an id"),
         ("width_px", 4097, "width_px is 4097"),
         ("height_px", 0, "height_px is 0"),
         ("frames_per_second", 0.0, "frames_per_second is 0.0"),

@@ -107,8 +107,8 @@ def test_bundled_weights_are_found_by_the_recipe(
     run: Run, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(training.command, "find_weights", lambda name: tmp_path / name)
-    run("train", "djscc-rgb", "--start-from", "bundled")
-    assert asked[0]["options"].start_from == tmp_path / "djscc_rgb"
+    run("train", "ntscc", "--start-from", "bundled")
+    assert asked[0]["options"].start_from == tmp_path / "ntscc"
 
 
 def test_python_m_training_asks_for_the_same(
@@ -179,9 +179,9 @@ def test_help_is_that_of_train(run: Run) -> None:
         (["autoencoder", "--device", "abacus"], "abacus"),
         (["autoencoder", "--data", "nowhere"], "nowhere"),
         (["autoencoder", "--data", "nowhere.pack"], "nowhere.pack"),
-        (["djscc-rgb", "--start-from", "bundled"], "djscc_rgb"),
-        (["djscc-rgb", "--measure", "bundled"], "djscc_rgb"),
-        (["djscc-rgb", "--measure", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["ntscc", "--start-from", "bundled"], "ntscc"),
+        (["ntscc", "--measure", "bundled"], "ntscc"),
+        (["ntscc", "--measure", "nowhere.safetensors"], "nowhere.safetensors"),
         (["autoencoder", "--smell", "rose"], "--smell"),
         (["autoencoder", "more"], "more"),
     ],

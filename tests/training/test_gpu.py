@@ -208,10 +208,10 @@ def test_the_plan_carries_what_git_ignores_and_fits_the_tool(repository: Path) -
 
 
 def test_a_shared_pack_travels_once(repository: Path) -> None:
-    other = _prepare(replace(JOB, recipe="djscc-rgb"))
+    other = _prepare(replace(JOB, recipe="picture-video"))
     carry, command = plan([JOB, other])
-    assert carry == [".gpu/autoencoder", ".gpu/djscc-rgb", ".gpu/packages"]
-    assert command.endswith(".gpu/autoencoder .gpu/djscc-rgb")
+    assert carry == [".gpu/autoencoder", ".gpu/picture-video", ".gpu/packages"]
+    assert command.endswith(".gpu/autoencoder .gpu/picture-video")
     with pytest.raises(InputError, match="too many"):
         plan([replace(JOB, recipe=f"r{k}") for k in range(9)])
     assert len(command) < MAX_COMMAND
@@ -275,58 +275,58 @@ def test_prepare_leaves_a_job_and_says_how_to_run_it(
 ) -> None:
     Path("codec.bin").write_bytes(b"codec")
     options = ["--budget", "5m", "--seed", "3", "--set", "size=64", "--data", "clips"]
-    options += ["--set-file", "latent_codec=codec.bin"]
-    assert main(["prepare", "djscc-rgb", *options]) == 0
-    job = read_job(Path(".gpu/djscc-rgb"))
+    options += ["--set-file", "codec=codec.bin"]
+    assert main(["prepare", "picture-video", *options]) == 0
+    job = read_job(Path(".gpu/picture-video"))
     assert (job.recipe, job.weights_name, job.budget, job.seed) == (
-        "djscc-rgb",
-        "djscc_rgb",
+        "picture-video",
+        "picture_video",
         "5m",
         3,
     )
-    assert job.settings == {"size": "64", "latent_codec": ".gpu/djscc-rgb/codec.bin"}
-    assert Path(job.settings["latent_codec"]).read_bytes() == b"codec"
+    assert job.settings == {"size": "64", "codec": ".gpu/picture-video/codec.bin"}
+    assert Path(job.settings["codec"]).read_bytes() == b"codec"
     assert Path(job.pack).read_bytes() == b"pack"
-    assert (packed[0]["recipe"], packed[0]["data"]) == ("djscc-rgb", Path("clips"))
+    assert (packed[0]["recipe"], packed[0]["data"]) == ("picture-video", Path("clips"))
     assert packed[0]["max_mb"] == pytest.approx(MAX_CARRIED_MB - 5), "what packages leave"
     out = capsys.readouterr().out
-    assert 'carry: [".gpu/djscc-rgb", ".gpu/packages"]' in out
-    assert "command: python3 -m training.gpu there .gpu/djscc-rgb\n" in out
+    assert 'carry: [".gpu/picture-video", ".gpu/packages"]' in out
+    assert "command: python3 -m training.gpu there .gpu/picture-video\n" in out
 
 
 @pytest.mark.usefixtures("packed")
 def test_a_run_starts_from_the_last_weights_there_are() -> None:
     def start() -> str | None:
-        assert main(["prepare", "djscc-rgb"]) == 0
-        job = read_job(Path(".gpu/djscc-rgb"))
+        assert main(["prepare", "picture-video"]) == 0
+        job = read_job(Path(".gpu/picture-video"))
         return None if job.start is None else Path(job.start).read_text()
 
     assert start() is None
     for folder in (
         str(BUNDLED.relative_to(ROOT)),
-        "out/training/djscc-rgb",
-        "out/training/djscc-rgb-gpu",
+        "out/training/picture-video",
+        "out/training/picture-video-gpu",
     ):
         Path(folder).mkdir(parents=True)
-        (Path(folder) / "djscc_rgb.safetensors").write_text(folder)
+        (Path(folder) / "picture_video.safetensors").write_text(folder)
         assert start() == folder
-    assert main(["prepare", "djscc-rgb", "--start-from", "none"]) == 0
-    assert read_job(Path(".gpu/djscc-rgb")).start is None
+    assert main(["prepare", "picture-video", "--start-from", "none"]) == 0
+    assert read_job(Path(".gpu/picture-video")).start is None
     Path("mine.safetensors").write_text("mine")
-    assert main(["prepare", "djscc-rgb", "--start-from", "mine.safetensors"]) == 0
-    job = read_job(Path(".gpu/djscc-rgb"))
-    assert job.start == ".gpu/djscc-rgb/start.safetensors", "it travels with the job"
+    assert main(["prepare", "picture-video", "--start-from", "mine.safetensors"]) == 0
+    job = read_job(Path(".gpu/picture-video"))
+    assert job.start == ".gpu/picture-video/start.safetensors", "it travels with the job"
 
 
 def test_two_jobs_may_share_a_pack_and_a_call(
     packed: list[dict[str, object]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["prepare", "djscc-rgb"]) == 0
-    shared = ".gpu/djscc-rgb/data.pack"
-    assert main(["prepare", "djscc-sketch", "--pack", shared, "--with", "djscc-rgb"]) == 0
+    assert main(["prepare", "picture-video"]) == 0
+    shared = ".gpu/picture-video/data.pack"
+    assert main(["prepare", "djscc-sketch", "--pack", shared, "--with", "picture-video"]) == 0
     assert len(packed) == 1
     assert read_job(Path(".gpu/djscc-sketch")).pack == shared
-    assert "there .gpu/djscc-rgb .gpu/djscc-sketch\n" in capsys.readouterr().out
+    assert "there .gpu/picture-video .gpu/djscc-sketch\n" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("packed")
@@ -334,13 +334,13 @@ def test_two_jobs_may_share_a_pack_and_a_call(
     ("options", "says"),
     [
         (["nonsense"], "No recipe"),
-        (["djscc-rgb", "--budget", "soon"], "duration"),
-        (["djscc-rgb", "--set", "smell=rose"], "smell"),
-        (["djscc-rgb", "--set", "size"], "NAME=VALUE"),
-        (["djscc-rgb", "--set-file", "latent_codec=nowhere"], "nowhere"),
-        (["djscc-rgb", "--start-from", "nowhere"], "nowhere"),
-        (["djscc-rgb", "--pack", "nowhere.pack"], "--pack"),
-        (["djscc-rgb", "--with", "nothing"], "prepare"),
+        (["picture-video", "--budget", "soon"], "duration"),
+        (["picture-video", "--set", "smell=rose"], "smell"),
+        (["picture-video", "--set", "size"], "NAME=VALUE"),
+        (["picture-video", "--set-file", "codec=nowhere"], "nowhere"),
+        (["picture-video", "--start-from", "nowhere"], "nowhere"),
+        (["picture-video", "--pack", "nowhere.pack"], "--pack"),
+        (["picture-video", "--with", "nothing"], "prepare"),
     ],
 )
 def test_what_cannot_be_prepared_is_refused_in_one_line(

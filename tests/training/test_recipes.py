@@ -13,6 +13,7 @@ from receiver.diffusion.latent_codec import LatentCodec
 from semcast.errors import InputError, NotFoundError
 from semcast.metrics.perceptual import LpipsScorer
 from semcast.metrics.weights import MetricUnavailableError, MetricWeights
+from semcast.networks.ntscc import Ntscc
 from semcast.weights import read_weights, write_weights
 from training.data import Library, open_library
 from training.loop import RunOptions, RunResult
@@ -26,10 +27,14 @@ from training.received import (
     source_frame,
 )
 from training.recipe import Recipe
+from training.recipes.ntscc import NtsccRecipe
+from training.recipes.sketch_code import SketchCode
 from training.run import RECIPES, find_recipe, parse_duration_s, pick_device, read_settings, train
 
 STEPS = 3
 CODEC = "codec.safetensors"
+PICTURE_CODE, SKETCH_CODE = "picture_code.safetensors", "sketch_code.safetensors"
+NUM_FRAMES = 16
 
 TINY = {
     "size": "64",
@@ -47,9 +52,10 @@ OWN = {
         "critic_weight": "0.01",
         "critic_from": "0",
     },
-    "djscc-rgb": {"latent_codec": CODEC},
+    "picture-video": {"codec": PICTURE_CODE, "num_frames": "3"},
     "segmenter": {"held_out": "e", "all_clips": "true"},
     "sketch": {"windows": "4", "scenes": "0"},
+    "sketch-video": {"codec": SKETCH_CODE, "num_frames": "3"},
 }
 """What single recipes need beside TINY, and parts of them that are off unless asked for."""
 
@@ -61,13 +67,13 @@ def _changes(name: str) -> dict[str, str]:
 
 
 def _write_clip(path: Path, seed: int) -> None:
-    """Twelve frames of patches that slide."""
+    """Two seconds of patches that slide."""
     rng = np.random.default_rng(seed)
     picture = cv2.resize(rng.integers(0, 256, (12, 20, 3), np.uint8), (200, 120))
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 8.0, (160, 120))
-    for k in range(12):
-        writer.write(np.ascontiguousarray(picture[:, 3 * k : 3 * k + 160]))
+    for k in range(NUM_FRAMES):
+        writer.write(np.ascontiguousarray(picture[:, 2 * k : 2 * k + 160]))
     writer.release()
 
 
@@ -99,12 +105,14 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _write_clip(root / "data" / "video" / f"{name}.mp4", k)
     davis = root / "data" / "masks" / "davis" / "train"
     _write_clip(davis / "e.mp4", 4)
-    masks = np.zeros((12, 120, 160), bool)
+    masks = np.zeros((NUM_FRAMES, 120, 160), bool)
     masks[:, 30:90, 40:100] = True
     np.savez(davis / "e_masks.npz", masks=np.packbits(masks, axis=-1), shape=masks.shape)
     save_windows(root / RECEIVED_PATH, _received(open_library(root / "data")))
     torch.manual_seed(0)
     write_weights(root / CODEC, LatentCodec().state_dict(), {"recipe": "autoencoder", "config": {}})
+    for name, shape in ((PICTURE_CODE, NtsccRecipe.shape), (SKETCH_CODE, SketchCode.shape)):
+        write_weights(root / name, Ntscc(shape).state_dict(), {"config": shape.config()})
     return root
 
 

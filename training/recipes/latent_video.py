@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from semcast.errors import InputError
 from semcast.metrics.psnr import psnr_db
 from semcast.networks.latent_video import LatentVideo, LatentVideoShape
 from semcast.networks.ntscc import PATCH, build_ntscc, noisy, power_scale
@@ -127,10 +128,16 @@ class LatentVideoRecipe(Recipe):
 
     def measure(self, network: nn.Module) -> dict[str, float]:
         """PSNR of all frames of held-out windows, and of the last."""
+        windows = self.held_out_windows()
+        if not windows:
+            raise InputError(
+                f"No held-out clip has {MEASURED_FRAMES} frames at {_MEASURED_FPS:g} frames a "
+                "second: give longer clips."
+            )
         figures = {}
         for snr_db in _MEASURED_AT_DB:
             torch.manual_seed(_SEED)
-            made = [(w, self._send(network, w, snr_db)) for w in self.held_out_windows()]
+            made = [(w, self._send(network, w, snr_db)) for w in windows]
             figures[f"psnr_db_at_{snr_db:g}_db"] = float(np.mean([psnr_db(a, b) for a, b in made]))
             last = [psnr_db(a[-1:], b[-1:]) for a, b in made]
             figures[f"last_at_{snr_db:g}_db"] = float(np.mean(last))
@@ -139,7 +146,7 @@ class LatentVideoRecipe(Recipe):
     def sheet(self, network: nn.Module) -> NDArray[np.uint8]:
         """Frames sent and received at 10 dB."""
         columns = []
-        for window in self.held_out_windows()[2:6]:
+        for window in self.held_out_windows()[-4:]:
             made = self._send(network, window, 10.0)
             columns += [("sent", _rgb(window[::2])), ("10 dB", _rgb(made[::2]))]
         return contact_sheet(columns, side=160)

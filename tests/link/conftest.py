@@ -1,0 +1,69 @@
+"""Networks without weights in the places of those that ship, and what is noted of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from linear_codecs import (
+    linear_ntscc,
+    linear_video,
+    put,
+)
+from numpy.typing import NDArray
+
+from semcast.air.ladder import Rung
+from semcast.networks.ntscc import Ntscc
+from semcast.parts.patch_blocks import Allocation, PatchBlocks, SentBlock
+
+
+@pytest.fixture
+def networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linear codes in the places of those that ship."""
+    put(
+        monkeypatch,
+        ntscc=linear_ntscc(3),
+        djscc_sketch_k03=linear_ntscc(1),
+        picture_video=linear_video(3),
+        sketch_video=linear_video(1),
+    )
+    monkeypatch.setattr("semcast.parts.learned.digest", lambda name: "0a1b2c3d")
+
+
+@pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Allocation, Rung]]:
+    """What each block was shared out like, and the rung of its side information."""
+    noted: list[tuple[Allocation, Rung]] = []
+    write = PatchBlocks.write
+
+    def noting(
+        self: PatchBlocks, allocation: Allocation, reals: NDArray[np.float32], safe: Rung, key: int
+    ) -> SentBlock:
+        noted.append((allocation, safe))
+        return write(self, allocation, reals, safe, key)
+
+    monkeypatch.setattr(PatchBlocks, "write", noting)
+    return noted
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[float]]:
+    """The SNR that each end of the link tells its network."""
+    noted: dict[str, list[float]] = {"sender": [], "receiver": []}
+    analyse, synthesise = Ntscc.analyse, Ntscc.synthesise
+
+    def analysing(self: Ntscc, picture: torch.Tensor, snr_db: torch.Tensor) -> torch.Tensor:
+        assert snr_db.shape == (1,)
+        noted["sender"].append(float(snr_db))
+        return analyse(self, picture, snr_db)
+
+    def synthesising(
+        self: Ntscc, y: torch.Tensor, counts: torch.Tensor, snr_db: torch.Tensor
+    ) -> torch.Tensor:
+        assert snr_db.shape == (1,)
+        noted["receiver"].append(float(snr_db))
+        return synthesise(self, y, counts, snr_db)
+
+    monkeypatch.setattr(Ntscc, "analyse", analysing)
+    monkeypatch.setattr(Ntscc, "synthesise", synthesising)
+    return noted

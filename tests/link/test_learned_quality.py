@@ -1,0 +1,260 @@
+"""Learned codecs over the whole link: how good pictures are, and what each end knows of the SNR.
+
+`linear_codecs` makes every figure known beforehand: PSNR follows SNR dB for dB, so that a slip of
+3 dB anywhere between the training graph and the receiver's picture shows as 3 dB.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from learned_link import (
+    HEIGHT,
+    MOVING,
+    PILOTS,
+    SEGMENT,
+    SOURCE,
+    WIDTH,
+    run,
+    setup,
+    shown,
+)
+from linear_codecs import (
+    expected_error,
+    linear_ntscc,
+    linear_video,
+    made_pictures,
+    psnr_of,
+    put,
+    squared_error,
+)
+from numpy.typing import NDArray
+
+from channel_emulator.impairments import ChannelSettings, Emulator, fading_gain
+from semcast.air.ladder import Rung, rung
+from semcast.link import (
+    SIDE_MARGIN_DB,
+    LinkReceiver,
+    LinkSender,
+)
+from semcast.networks.ntscc import Ntscc
+from semcast.networks.pixels import to_pixels, to_unit
+from semcast.parts.patch_blocks import Allocation
+from semcast.semantics import Semantics
+from semcast.session import ChannelModel, quantise_snr_db
+from training.recipes.latent_video import PictureVideo
+from training.recipes.ntscc import _across
+
+pytestmark = pytest.mark.usefixtures("networks")
+
+# Quality.
+
+
+NUM_PICTURES = 12
+VARIED = np.concatenate(
+    [made_pictures(40 + k, WIDTH, HEIGHT, contrast=1 - 0.05 * k) for k in range(NUM_PICTURES)]
+)
+"""Of several contrasts, so that the steps of the power scalar, which make the noise of one picture
+up to an eighth of a decibel more or less, do so evenly."""
+
+
+def psnr_in_training_graph(
+    network: Ntscc, pictures: NDArray[np.uint8], counts: NDArray[np.int64], snr_db: float
+) -> float:
+    """As the recipe crosses its channel, with as many reals as the link had, both ends told."""
+    torch.manual_seed(3)
+    known = torch.full((len(pictures),), snr_db)
+    x, on_patches = to_unit(torch.from_numpy(pictures)), torch.from_numpy(counts)
+    with torch.inference_mode():
+        made = _across(network, network.analyse(x, known), on_patches, known, known, known)
+    pairs = zip(to_pixels(made).numpy(), pictures, strict=True)
+    return psnr_of([squared_error(picture, source) for picture, source in pairs])
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 6.0, 10.0, 17.0])
+@pytest.mark.parametrize("awake", [False, True], ids=["linear", "awake"])
+def test_the_link_gives_what_the_training_graph_promises(
+    snr_db: float,
+    awake: bool,
+    blocks: list[tuple[Allocation, Rung]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over 60 frames of about 1,900 noisy reals a PSNR has a standard deviation of
+    4.34 sqrt(2 / 114,000) = 0.018 dB, the difference of two 0.026 dB: 0.1 dB is nearly four.
+
+    awake: rates and SNR matter to the network, and it is no longer linear."""
+    network = linear_ntscc(3)
+    if awake:
+        generator = torch.Generator().manual_seed(2)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter += 0.01 * torch.randn(parameter.shape, generator=generator)
+    put(monkeypatch, ntscc=network)
+    # The first frames do not know the SNR, and take side information for the worst of them.
+    results = run(setup(), 6 * NUM_PICTURES, VARIED, snr_db=snr_db)[NUM_PICTURES:]
+    pictures = np.concatenate([VARIED] * 5)
+    counts = np.stack([allocation.counts for allocation, _ in blocks[NUM_PICTURES:]])
+    over_link = psnr_of(
+        [squared_error(shown(r), source) for (_, r), source in zip(results, pictures, strict=True)]
+    )
+    in_graph = psnr_in_training_graph(network, pictures, counts, snr_db)
+    assert over_link == pytest.approx(in_graph, abs=0.1)
+    if not awake:
+        noise_var = 10 ** (-snr_db / 10)
+        foreseen = [
+            expected_error(source, noise_var, of_patches)
+            for source, of_patches in zip(pictures, counts, strict=True)
+        ]
+        assert over_link == pytest.approx(psnr_of(foreseen), abs=0.1)
+
+
+def test_video_over_the_link_is_what_its_training_graph_promises(
+    blocks: list[tuple[Allocation, Rung]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`dvst`, with the same rates in both: each end's context, noise that stays, and all. Over 80
+    frames of about 1,200 noisy reals, some of which last for several: 0.1 dB is about three
+    standard deviations."""
+    ends = made_pictures(60, WIDTH, HEIGHT, count=11, unused=2).astype(float)
+    shares = np.linspace(0, 1, SEGMENT)[:, None, None, None]
+    segments = np.stack(
+        [np.round((1 - shares) * a + shares * b).astype(np.uint8) for a, b in pairwise(ends)]
+    )
+    frames = segments.reshape(-1, HEIGHT, WIDTH, 3)
+    session = setup("dvst", symbols_per_frame=PILOTS + 900)
+    results = run(session, len(frames), frames, snr_db=5.0)
+    over_link = psnr_of(
+        [squared_error(shown(r), source) for (_, r), source in zip(results, frames, strict=True)]
+    )
+
+    of_blocks = torch.from_numpy(np.stack([allocation.counts for allocation, _ in blocks]))
+    at_frames = iter(of_blocks.unflatten(0, (10, SEGMENT)).unbind(1))
+    monkeypatch.setattr("training.recipes.latent_video.share_out", lambda *_: next(at_frames))
+    recipe, codec, known = object.__new__(PictureVideo), linear_ntscc(3), torch.full((10,), 5.0)
+    recipe._codec = codec
+    torch.manual_seed(3)
+    nothing = dict.fromkeys(("picture_reals", "change_reals", "group"), torch.zeros(10))
+    with torch.inference_mode():
+        y = recipe._latents(torch.from_numpy(segments))
+        held = recipe._run(linear_video(3), y, nothing, known, lossy=False)
+        made = [to_pixels(codec.synthesise(h.latent, h.counts, known)).numpy() for h in held]
+    in_graph = psnr_of([squared_error(made[t], segments[:, t]) for t in range(SEGMENT)])
+    assert over_link == pytest.approx(in_graph, abs=0.1)
+
+
+def test_without_noise_the_picture_comes_through_to_the_level() -> None:
+    """But for the step of the power scalar, at most 1.5 % of what differs from grey."""
+    few = made_pictures(3, WIDTH, HEIGHT, unused=2)[0]
+    results = run(setup(), 3, few[None], snr_db=60.0)
+    error = shown(results[-1][1]).astype(int) - few
+    assert abs(error).max() <= 3
+
+
+def test_quality_slopes_and_has_no_cliff() -> None:
+    """A digital scheme steps down; this one gives a dB for a dB, and something even at -5 dB."""
+    few = made_pictures(3, WIDTH, HEIGHT, unused=1)[0]
+    quality = []
+    for snr_db in range(-5, 21, 5):
+        results = run(setup(), 16, few[None], snr_db=float(snr_db))
+        assert all(received.complete for _, received in results)
+        assert not any(received.crc_failed for _, received in results)
+        quality.append(psnr_of([squared_error(shown(r), few) for _, r in results[4:]]))
+    gains = np.diff(quality)
+    assert np.all(gains > 2)
+    assert np.all(gains < 6.5)
+
+
+# What each end knows of the SNR.
+
+
+@pytest.mark.parametrize("scheme", ["djscc-rgb", "dvst"])
+@pytest.mark.parametrize("delay", [1, 3])
+def test_the_transmitter_uses_the_feedback_in_force_and_none_before_the_first(
+    scheme: str, delay: int, told: dict[str, list[float]]
+) -> None:
+    results = run(setup(scheme, feedback_delay_frames=delay), 8, MOVING, snr_db=7.0)
+    assert all(math.isnan(snr_db) for snr_db in told["sender"][:delay])
+    reported = [received.feedback.snr_db for _, received in results]
+    assert told["sender"][delay:] == reported[:-delay]
+    assert all(snr_db == quantise_snr_db(snr_db) for snr_db in reported)
+    assert all(received.complete for _, received in results)
+
+
+def test_the_receiver_uses_its_own_estimate_from_the_first_frame(
+    told: dict[str, list[float]],
+) -> None:
+    for snr_db in (-3.0, 7.0, 15.0):
+        told["receiver"].clear()
+        results = run(setup(), 16, snr_db=snr_db)
+        # Sixteen pilots know the noise to 1.1 dB (one sigma), 16 frames of them to 0.3 dB.
+        assert told["receiver"][0] == pytest.approx(snr_db, abs=4.4)
+        assert np.mean(told["receiver"][-3:]) == pytest.approx(snr_db, abs=1.1)
+        assert results[-1][1].snr_db == pytest.approx(snr_db, abs=1.1)
+
+
+def test_beyond_forty_db_the_network_is_told_forty(told: dict[str, list[float]]) -> None:
+    run(setup(), 3, snr_db=60.0)
+    assert all(snr_db == pytest.approx(40) for snr_db in told["receiver"])
+
+
+def test_a_change_of_snr_reaches_both_ends(told: dict[str, list[float]]) -> None:
+    session = setup()
+    sender, receiver, emulator = LinkSender(session), LinkReceiver(session), Emulator(1)
+    for index in range(40):
+        settings = ChannelSettings(snr_db=18.0 if index < 20 else 4.0, seed=4)
+        noisy, _ = emulator.apply(sender.encode(Semantics(SOURCE), index).radio, settings)
+        sender.feedback(receiver.receive(noisy).feedback)
+    for end in ("sender", "receiver"):
+        # A frame whose side information did not hold while the SNR fell was never decoded.
+        assert np.mean(told[end][12:16]) == pytest.approx(18.0, abs=1.5)
+        assert np.mean(told[end][-4:]) == pytest.approx(4.0, abs=1.5)
+
+
+# The rung of side information.
+
+
+@pytest.mark.parametrize("mcs", ["auto", "qam64-5/6"])
+@pytest.mark.parametrize("snr_db", [-5.0, 3.0, 15.0])
+def test_side_information_is_safe_well_below_the_snr_whatever_the_sessions_rung(
+    mcs: str, snr_db: float, blocks: list[tuple[Allocation, Rung]]
+) -> None:
+    results = run(setup(mcs=mcs), 40, snr_db=snr_db)
+    assert all(received.complete for _, received in results)
+    assert blocks[0][1] == rung("qpsk-1/12"), "nothing is known yet"
+    for (_, safe), (_, before) in zip(blocks[1:], results, strict=False):
+        if safe.index:
+            assert safe.min_snr_db <= before.feedback.snr_db - SIDE_MARGIN_DB
+    if snr_db == 15.0:
+        assert min(safe.index for _, safe in blocks[-8:]) >= rung("qpsk-3/4").index
+
+
+def test_in_fading_it_is_safer_still(blocks: list[tuple[Allocation, Rung]]) -> None:
+    results = run(setup(), 12, snr_db=15.0)
+    plain = [safe.index for _, safe in blocks[8:]]
+    blocks.clear()
+    session = setup(channel_model=ChannelModel.RAYLEIGH)
+    results = run(session, 60, snr_db=15.0, model=ChannelModel.RAYLEIGH)
+    assert max(safe.index for _, safe in blocks[8:]) < min(plain)
+    # Three decibels and six: frames that fade by more than nine are lost, 12 in 100.
+    lost = sum(not received.complete for _, received in results)
+    assert lost <= 16
+    quality = [psnr_of([squared_error(shown(r), SOURCE)]) for _, r in results if r.complete]
+    assert np.median(quality) > 22
+
+
+def test_a_fading_gain_is_divided_out_and_the_network_told_what_is_left(
+    told: dict[str, list[float]],
+) -> None:
+    """A deep fade leaves more noise."""
+    session = setup(channel_model=ChannelModel.RAYLEIGH)
+    results = run(session, 32, snr_db=20.0, model=ChannelModel.RAYLEIGH)
+    gains = [20 * math.log10(abs(fading_gain(1, k, 21))) for k in range(32)]
+    came = [k for k, (_, received) in enumerate(results) if received.complete]
+    assert len(came) > 24 and np.std(gains) > 3
+    errors = np.array(told["receiver"]) - 20 - np.array(gains)[came]
+    # The first frames know the noise from few pilots.
+    assert abs(np.median(errors[8:])) < 1
+    assert np.median(abs(errors[8:] - np.median(errors[8:]))) < 1

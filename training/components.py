@@ -6,30 +6,26 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-
-from semcast.networks.pixels import to_unit
 
 _ENOUGH_PATCHES = 16_000
 
 
 def principal_components(
-    draw_pictures: Callable[[np.random.Generator], NDArray[np.uint8]],
+    draw: Callable[[np.random.Generator], Tensor],
     patch: int,
     count: int,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean [D], components [D, count] and their variances [count] of patches, D = in * patch^2.
 
-    draw_pictures(rng): pictures, uint8 [B, H, W, in], sides multiples of `patch`. Values in -1..1,
-    channel after channel, row after row.
+    draw(rng): pictures [B, in, H, W], sides multiples of `patch`. D counts channel after channel, row
+    after row.
     """
     rows: list[Tensor] = []
     total = 0
     while total < _ENOUGH_PATCHES:
-        pictures: NDArray[np.uint8] = draw_pictures(rng)
-        x = to_unit(torch.from_numpy(pictures))
+        x = draw(rng)
         patches = x.unfold(2, patch, patch).unfold(3, patch, patch)
         rows.append(patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, x.shape[1] * patch * patch))
         total += len(rows[-1])

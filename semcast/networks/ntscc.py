@@ -58,7 +58,8 @@ class NtsccShape:
     """Sizes of a network. The default is the picture codec's.
 
     max_reals: of a patch; 192 are 96 symbols, a CBR of 0.125 for RGB. latent_channels: no fewer.
-    block_width: inside a `PatchBlock`. hyperprior: without it all patches have one rate.
+    block_width: inside a `PatchBlock`. hyperprior: without it all patches have one rate. base:
+    pictures are coded as what a digital base (`codecs.base_layer`) lacks.
     """
 
     in_channels: int = 3
@@ -68,6 +69,7 @@ class NtsccShape:
     encoder_widths: tuple[int, int, int] = (24, 48, 96)
     decoder_widths: tuple[int, int, int] = DECODER_WIDTHS
     hyperprior: bool = True
+    base: bool = False
 
     def config(self) -> dict[str, Any]:
         """As a weight file's header holds it."""
@@ -82,19 +84,33 @@ class NtsccShape:
         return cls(**fields)
 
 
+@dataclass(frozen=True)
+class Base:
+    """A digital base at both ends. picture: [B, in, H, W] in -1..1, 0 where there is none.
+
+    patch_bits: its bits, of a patch, [B].
+    """
+
+    picture: Tensor
+    patch_bits: Tensor
+
+
 class RateEmbedding(nn.Module):
     """A patch's rate as features; what networks read of k."""
 
-    def __init__(self, max_reals: int) -> None:
+    def __init__(self, max_reals: int, *, base: bool = False) -> None:
         super().__init__()
         self._max_reals = max_reals
-        self.hidden = nn.Conv2d(3, _RATE_FEATURES, 1)
+        self.hidden = nn.Conv2d(4 if base else 3, _RATE_FEATURES, 1)
 
-    def forward(self, counts: Tensor) -> Tensor:
-        """counts: reals per patch, [B, h, w]. Features [B, F, h, w]."""
+    def forward(self, counts: Tensor, base_bits: Tensor | None = None) -> Tensor:
+        """counts: reals per patch, [B, h, w]. base_bits: of a patch, [B]. Features [B, F, h, w]."""
         share = counts.float() / self._max_reals
         log = torch.log2(1 + counts.float()) / math.log2(1 + self._max_reals)
-        features: Tensor = torch.relu(self.hidden(torch.stack([share, share.sqrt(), log], 1)))
+        read = [share, share.sqrt(), log]
+        if base_bits is not None:
+            read.append(torch.log2(1 + base_bits.float()).view(-1, 1, 1).expand_as(share) / 4)
+        features: Tensor = torch.relu(self.hidden(torch.stack(read, 1)))
         return features
 
 
@@ -185,16 +201,22 @@ class Ntscc(nn.Module):
         self.patch_analysis = nn.Conv2d(shape.in_channels, channels, PATCH, stride=PATCH)
         self.patch_synthesis = nn.ConvTranspose2d(channels, shape.in_channels, PATCH, stride=PATCH)
         self.encoder = AnalysisTransform(
-            shape.in_channels, channels // 4, snr_aware=True, widths=shape.encoder_widths, depth=1
+            shape.in_channels * (2 if shape.base else 1),
+            channels // 4,
+            snr_aware=True,
+            widths=shape.encoder_widths,
+            depth=1,
         )
         nn.init.zeros_(self.encoder.head.weight)
         nn.init.zeros_(self.encoder.head.bias)  # type: ignore[arg-type]
-        self.rate = RateEmbedding(shape.max_reals)
+        self.rate = RateEmbedding(shape.max_reals, base=shape.base)
         self.to_channel = blocks(2)
         self.channel_head = nn.Conv2d(channels, shape.max_reals, 1)
         self.from_channel_head = nn.Conv2d(shape.max_reals, channels, 1)
         self.from_channel = blocks(3)
-        self.filter = PostFilter(shape.in_channels, _RATE_FEATURES, shape.decoder_widths)
+        self.filter = PostFilter(
+            shape.in_channels, _RATE_FEATURES, shape.decoder_widths, base=shape.base
+        )
         self.hyperprior = Hyperprior(channels) if shape.hyperprior else None
 
     @torch.no_grad()
@@ -221,16 +243,30 @@ class Ntscc(nn.Module):
             for index, value in enumerate(diagonal[: self.shape.max_reals]):
                 head.weight[index, index] = value
 
-    def analyse(self, picture: Tensor, snr_db: Tensor) -> Tensor:
+    def analyse(self, picture: Tensor, snr_db: Tensor, base: Base | None = None) -> Tensor:
         """Latent y [B, C, H/16, W/16]; snr_db: [B], NaN where unknown."""
-        correction = functional.pixel_unshuffle(self.encoder(picture, snr_db), 2)
-        y: Tensor = self.patch_analysis(picture) + correction
+        seen = lacks = picture
+        if base is not None:
+            lacks = picture - base.picture
+            seen = torch.cat([lacks, base.picture], 1)
+        correction = functional.pixel_unshuffle(self.encoder(seen, snr_db), 2)
+        y: Tensor = self.patch_analysis(lacks) + correction
         return y
 
-    def synthesise(self, y: Tensor, counts: Tensor, snr_db: Tensor) -> Tensor:
+    def synthesise(
+        self, y: Tensor, counts: Tensor, snr_db: Tensor, base: Base | None = None
+    ) -> Tensor:
         """Picture of a latent that came at these rates."""
-        picture: Tensor = self.filter(self.patch_synthesis(y), self.rate(counts), snr_db)
-        return picture
+        picture = self.patch_synthesis(y)
+        below = None if base is None else base.picture
+        if below is not None:
+            picture = picture + below
+        filtered: Tensor = self.filter(picture, self._rate(counts, base), snr_db, below)
+        return filtered
+
+    def _rate(self, counts: Tensor, base: Base | None) -> Tensor:
+        features: Tensor = self.rate(counts, None if base is None else base.patch_bits)
+        return features
 
     def patch_bits(self, y: Tensor) -> Tensor:
         """sum_c -log2 p(y_ic) of each patch, [B, h, w], as float32.
@@ -242,20 +278,24 @@ class Ntscc(nn.Module):
         bits: Tensor = self.hyperprior(torch.round(y.float()))[0]
         return bits
 
-    def to_reals(self, y: Tensor, counts: Tensor, snr_db: Tensor) -> Tensor:
+    def to_reals(
+        self, y: Tensor, counts: Tensor, snr_db: Tensor, base: Base | None = None
+    ) -> Tensor:
         """Reals [B, max_reals, h, w] as float32, zero beyond each patch's count; not yet scaled.
 
         counts: int [B, h, w]; snr_db: what the transmitter knows, [B].
         """
-        rate = self.rate(counts)
+        rate = self._rate(counts, base)
         for block in self.to_channel:
             y = block(y, rate, snr_db)
         reals: Tensor = self.channel_head(y).float() * sent_mask(counts, self.shape.max_reals)
         return reals
 
-    def from_reals(self, reals: Tensor, counts: Tensor, snr_db: Tensor) -> Tensor:
+    def from_reals(
+        self, reals: Tensor, counts: Tensor, snr_db: Tensor, base: Base | None = None
+    ) -> Tensor:
         """Latent of received reals [B, max_reals, h, w], zero where nothing was sent."""
-        rate = self.rate(counts)
+        rate = self._rate(counts, base)
         y = self.from_channel_head(reals)
         for block in self.from_channel:
             y = block(y, rate, snr_db)

@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from semcast.air.ladder import pick_rung
+from semcast.codecs.base_layer import base_layout, encode_base, no_base
 from semcast.codecs.patch_rates import choose_indices, reals_of_patches
 from semcast.metrics.psnr import psnr_db
 from semcast.networks.ntscc import (
     PATCH,
+    Base,
     Hyperprior,
     Ntscc,
     NtsccShape,
@@ -43,6 +46,16 @@ _LEAST_ERROR = 2e-5
 """Of squared differences in 0..1: 47 dB, where more is not worth learning."""
 _COMPONENTS_SEED = 7777
 
+_WINDOW = 256
+"""Side of the pictures that bases are made of; examples are crops of them."""
+_CROPS_OF_A_WINDOW = 2
+_BASE_SHARES = (0.04, 0.4)
+_MEASURED_BASE_SHARE = 0.15
+_UNTOLD_SHARE = 0.15
+_SIDE_MARGIN_DB = 3.0
+_OTHER_BITS = 24
+"""CRC and power scalar."""
+
 
 class NtsccSettings(RecipeSettings):
     """Numbers of this training."""
@@ -54,6 +67,7 @@ class NtsccSettings(RecipeSettings):
     )
     uniform_share: float = Field(0.35, ge=0, le=1, description="Examples with equal rates.")
     grouped_share: float = Field(0.2, ge=0, le=1, description="Examples with 2x2 patches a rate.")
+    no_base_share: float = Field(0.12, ge=0, le=1, description="Pictures without a base.")
     bits_weight: float = Field(0.1, gt=0, description="Of the hyperprior's bits a pixel.")
     feature_weight: float = Field(0.0, ge=0, description="LPIPS beside ln of the error.")
 
@@ -66,11 +80,11 @@ class NtsccRecipe(Recipe):
     weights_name: ClassVar[str] = "ntscc"
     settings_class: ClassVar[type[RecipeSettings]] = NtsccSettings
     settings: NtsccSettings
-    shape: ClassVar[NtsccShape] = NtsccShape()
+    shape: ClassVar[NtsccShape] = NtsccShape(base=True)
 
     def __init__(self, settings: NtsccSettings, library: Library, device: torch.device) -> None:
         super().__init__(settings, library, device)
-        self._sampler = WindowSampler(library.train, settings.size, augment=Augment())
+        self._sampler = WindowSampler(library.train, _WINDOW, augment=Augment())
         self._held_out = held_out_frames(
             library.val, settings.eval_size, settings.eval_frames_per_clip
         )
@@ -86,31 +100,58 @@ class NtsccRecipe(Recipe):
         Its transform stays as it is: what the network beside it adds is learned.
         """
         network = Ntscc(self.shape)
-        batch = self.settings.batch_size
 
-        def draw_pictures(rng: np.random.Generator) -> NDArray[np.uint8]:
-            return self._sampler.batch(batch, rng)[:, 0]
+        def draw_lacking(rng: np.random.Generator) -> Tensor:
+            batch = self.draw(rng)
+            based = batch["base_bits"] > 0
+            return to_unit(batch["pictures"][based]) - to_unit(batch["bases"][based])
 
         rng = np.random.default_rng(_COMPONENTS_SEED)
         channels = self.shape.latent_channels
-        network.begin_linear(*principal_components(draw_pictures, PATCH, channels, rng))
+        network.begin_linear(*principal_components(draw_lacking, PATCH, channels, rng))
         for transform in (network.patch_analysis, network.patch_synthesis):
             transform.requires_grad_(False)
         return network
 
     def draw(self, rng: np.random.Generator) -> Batch:
-        """pictures: uint8 [B, H, W, 3]. reals: of a patch on average, [B]. group: 0 is uniform."""
+        """Crops of pictures and their bases, uint8 [B, H, W, 3], and how they cross, [B] each.
+
+        base_bits: of a patch, 0 for no base. reals: of a patch on average. group: 0 is uniform.
+        """
         count = self.settings.batch_size
-        windows = self._sampler.batch(count, rng)[:, 0]
-        low, high = _REALS_RANGE
-        reals = np.exp(rng.uniform(math.log(low), math.log(high), count))
-        reals[rng.random(count) < self.settings.first_frame_share] = _FIRST_FRAME_REALS
-        uniform, grouped = self.settings.uniform_share, self.settings.grouped_share
-        group = rng.choice(3, count, p=[uniform, 1 - uniform - grouped, grouped])
+        num_windows = -(-count // _CROPS_OF_A_WINDOW)
+        windows = self._sampler.batch(num_windows, rng)[:, 0]
+        pictures, bases, rows = [], [], []
+        for window in windows:
+            snr_db = rng.uniform(*SNR_RANGE_DB)
+            low, high = _REALS_RANGE
+            reals = math.exp(rng.uniform(math.log(low), math.log(high)))
+            if rng.random() < self.settings.first_frame_share:
+                reals = _FIRST_FRAME_REALS
+            share = rng.uniform(*_BASE_SHARES)
+            if rng.random() < self.settings.no_base_share:
+                share = 0.0
+            told_db = math.nan if rng.random() < _UNTOLD_SHARE else snr_db
+            base, patch_bits = based(window, reals, share, told_db)
+            kept = reals * (1 - share) if patch_bits else reals
+            uniform, grouped = self.settings.uniform_share, self.settings.grouped_share
+            group = rng.choice(3, p=[uniform, 1 - uniform - grouped, grouped])
+            for _ in range(_CROPS_OF_A_WINDOW):
+                size = self.settings.size
+                top, left = rng.integers(0, window.shape[0] - size + 1, 2)
+                pictures.append(window[top : top + size, left : left + size])
+                bases.append(base[top : top + size, left : left + size])
+                rows.append((snr_db, kept, group, patch_bits))
+        snrs_db, reals_of, groups, bits = (
+            torch.tensor(column) for column in zip(*rows[:count], strict=True)
+        )
         return {
-            "pictures": torch.from_numpy(windows),
-            "reals": torch.from_numpy(reals),
-            "group": torch.from_numpy(group),
+            "pictures": torch.from_numpy(np.stack(pictures[:count])),
+            "bases": torch.from_numpy(np.stack(bases[:count])),
+            "base_bits": bits.float(),
+            "snr_db": snrs_db.float(),
+            "reals": reals_of,
+            "group": groups.long(),
         }
 
     def losses(
@@ -119,11 +160,10 @@ class NtsccRecipe(Recipe):
         """ln of the error after the channel; beside it, the hyperprior learns to tell the bits."""
         assert isinstance(network, Ntscc)
         real = to_unit(batch["pictures"])
-        count = len(real)
-        low, high = SNR_RANGE_DB
-        snr_db = low + (high - low) * torch.rand(count, device=real.device)
+        base = Base(to_unit(batch["bases"]), batch["base_bits"])
+        snr_db = batch["snr_db"]
         sender_db, receiver_db = believed_snr_db(snr_db), believed_snr_db(snr_db)
-        y = network.analyse(real, sender_db).float()
+        y = network.analyse(real, sender_db, base).float()
         assert network.hyperprior is not None
         still = y.detach()
         bits, hyper_bits = network.hyperprior(
@@ -131,7 +171,7 @@ class NtsccRecipe(Recipe):
             torch.rand_like(hyperlatent_like(network.hyperprior, still)) - 0.5,
         )
         counts = share_out(bits.detach(), batch["reals"], batch["group"], self.shape.max_reals)
-        made = _across(network, y, counts, snr_db, sender_db, receiver_db)
+        made = _across(network, y, counts, snr_db, sender_db, receiver_db, base)
         error = _log_error(made, real).mean()
 
         bits_per_pixel = (bits.sum((1, 2)) + hyper_bits).mean() / (real.shape[2] * real.shape[3])
@@ -189,10 +229,34 @@ class NtsccRecipe(Recipe):
         assert isinstance(network, Ntscc)
         x = to_unit(torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device))
         known = torch.full((len(x),), snr_db, device=self.device)
-        y = network.analyse(x, known)
-        shares = torch.full((len(x),), reals), torch.full((len(x),), group)
-        counts = share_out(network.patch_bits(y), *shares, self.shape.max_reals)
-        return to_pixels(_across(network, y, counts, known, known, known)).numpy()
+        share = _MEASURED_BASE_SHARE if group else 0.0
+        made = [based(picture, reals, share, snr_db) for picture in pictures]
+        patch_bits = torch.tensor([bits for _, bits in made], device=self.device)
+        base = Base(
+            to_unit(torch.from_numpy(np.stack([b for b, _ in made])).to(self.device)), patch_bits
+        )
+        y = network.analyse(x, known, base)
+        kept = torch.where(patch_bits > 0, reals * (1 - share), reals)
+        groups = torch.full((len(x),), group)
+        counts = share_out(network.patch_bits(y), kept, groups, self.shape.max_reals)
+        return to_pixels(_across(network, y, counts, known, known, known, base)).numpy()
+
+
+def based(
+    picture: NDArray[np.uint8], reals: float, share: float, told_db: float
+) -> tuple[NDArray[np.uint8], float]:
+    """The base of a picture that is sent in so many reals a patch, and its bits a patch.
+
+    share: of the symbols. told_db: what the transmitter knows of the SNR. No base costs 0 bits.
+    """
+    height, width = picture.shape[:2]
+    patches = height * width / PATCH**2
+    rung = pick_rung(told_db - _SIDE_MARGIN_DB, None)
+    num_bits = int(share * reals / 2 * patches * rung.spectral_efficiency) - _OTHER_BITS
+    layout = base_layout(width, height, num_bits)
+    if layout is None:
+        return no_base(width, height), 0.0
+    return encode_base(picture, layout, num_bits)[1], num_bits / patches
 
 
 def share_out(bits: Tensor, reals: Tensor, group: Tensor, max_reals: int) -> Tensor:
@@ -216,13 +280,14 @@ def _across(
     snr_db: Tensor,
     sender_db: Tensor,
     receiver_db: Tensor,
+    base: Base,
 ) -> Tensor:
     """Pictures of latents that crossed the channel, float."""
-    reals = network.to_reals(y, counts, sender_db)
+    reals = network.to_reals(y, counts, sender_db, base)
     scale = power_scale(reals, counts)
     received = noisy(reals / scale, counts, snr_db) * scale
-    made = network.from_reals(received, counts, receiver_db)
-    return network.synthesise(made, counts, receiver_db).float()
+    made = network.from_reals(received, counts, receiver_db, base)
+    return network.synthesise(made, counts, receiver_db, base).float()
 
 
 def hyperlatent_like(hyperprior: Hyperprior, y: Tensor) -> Tensor:

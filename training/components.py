@@ -19,8 +19,8 @@ def principal_components(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean [D], components [D, count] and their variances [count] of patches, D = in * patch^2.
 
-    draw(rng): pictures [B, in, H, W], sides multiples of `patch`. D counts channel after channel, row
-    after row.
+    draw(rng): pictures [B, in, H, W], sides multiples of `patch`. D counts channel after channel,
+    row after row.
     """
     rows: list[Tensor] = []
     total = 0

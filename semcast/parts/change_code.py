@@ -14,7 +14,7 @@ from semcast.parts.picture_code import known_snr_db, snr_db_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOST_SIDE_SHARE = 0.2
+MOST_MAP_SHARE = 0.2
 """Of a block, for its rate map: where most patches stand still, knowing which do is worth it."""
 
 
@@ -27,7 +27,7 @@ class ChangeCode:
         self._network = bundled_latent_video(weights)
         most = self._network.shape.max_reals
         self._blocks = PatchBlocks(
-            rows, columns, most, adaptive=True, most_side_share=MOST_SIDE_SHARE
+            rows, columns, most, adaptive=True, most_map_share=MOST_MAP_SHARE
         )
 
     @property
@@ -59,11 +59,13 @@ class ChangeCode:
             predicted = self._network.predict(context, known)
             innovation = y - predicted
             bits = self._network.patch_bits(innovation)[0].numpy()
-            allocation = self._blocks.allocate(bits, num_symbols, rung)
+            layout = self._blocks.head_layout(num_symbols, rung)
+            allocation = self._blocks.allocate(bits, num_symbols, layout)
             on_patches = torch.from_numpy(allocation.counts)[None]
             reals = self._network.to_reals(innovation, on_patches, known)
             expected = self._network.from_reals(reals, on_patches, predicted, known)
-        return self._blocks.write(allocation, reals[0].numpy(), rung, key), expected
+        no_base = np.empty(0, np.uint8)
+        return self._blocks.write(allocation, no_base, reals[0].numpy(), rung, key), expected
 
     def decode(
         self,

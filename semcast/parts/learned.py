@@ -21,7 +21,7 @@ from semcast.air.ladder import LADDER, Rung
 from semcast.errors import InputError
 from semcast.parts import ReceivedPart, SentPart, block_key
 from semcast.parts.change_code import ChangeCode
-from semcast.parts.picture_code import PictureCode, load_ntscc, snr_db_of
+from semcast.parts.picture_code import Ground, PictureCode, load_ntscc, snr_db_of
 from semcast.schemes import Learned
 from semcast.semantics import Received, Semantics
 from semcast.session import Modality, SessionSetup
@@ -44,10 +44,10 @@ def _size(setup: SessionSetup, modality: Modality) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What a receiver holds of a segment. counts: reals of each patch of the segment's picture."""
+    """What a receiver holds of a segment. ground: of the segment's picture."""
 
     latent: Tensor
-    counts: NDArray[np.int64]
+    ground: Ground
 
 
 class _LearnedPart:
@@ -172,16 +172,17 @@ class LearnedSender(_LearnedPart):
         num_symbols, key = self._symbols(sequence), self._key(sequence)
         if not num_symbols:
             return _NOTHING
-        y = self._code.latent(self._picture(semantics), snr_db)
+        picture = self._picture(semantics)
         if self._begins(sequence):
-            block, latent, counts = self._code.encode(y, num_symbols, rung, snr_db, key)
-            self._expected = _Context(latent, counts)
+            block, latent, ground = self._code.encode(picture, num_symbols, rung, snr_db, key)
+            self._expected = _Context(latent, ground)
         else:
             assert self._changes and self._expected
-            context = self._expected
-            block, latent = self._changes.encode(y, context.latent, num_symbols, rung, snr_db, key)
-            self._expected = _Context(latent, context.counts)
-        return SentPart(block.samples, {self.modality: block.side_bits}, block.crc_bits, {})
+            held, ground = self._expected.latent, self._expected.ground
+            y = self._code.latent(picture, ground, snr_db)
+            block, latent = self._changes.encode(y, held, num_symbols, rung, snr_db, key)
+            self._expected = _Context(latent, ground)
+        return SentPart(block.samples, {self.modality: block.head_bits}, block.crc_bits, {})
 
     def _picture(self, semantics: Semantics) -> NDArray[np.uint8]:
         """What the network takes, [H, W, channels]."""
@@ -229,12 +230,12 @@ class LearnedReceiver(_LearnedPart):
         elif self._changes and self._held:
             context = self._held
             if change := self._changes.decode(samples, noise_var, context.latent, rung, key):
-                held, resent = _Context(change[0], context.counts), change[1]
+                held, resent = _Context(change[0], context.ground), change[1]
         if held is None:
             self.lost(sequence)
             return ReceivedPart(Received(), expected=True, ok=False, resent=None)
         self._held = held
-        pixels = self._code.picture(held.latent, held.counts, snr_db_of(noise_var))
+        pixels = self._code.picture(held.latent, held.ground, snr_db_of(noise_var))
         return ReceivedPart(self._came(pixels), expected=True, ok=True, resent=resent)
 
     def _came(self, pixels: NDArray[np.uint8]) -> Received:

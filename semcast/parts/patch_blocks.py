@@ -1,12 +1,14 @@
 """Reals of patches as one block of symbols, behind a few digital ones that say how to read them.
 
-    block = side information (digital, CRC) | reals of the patches in pairs, one pair a symbol
+    block = head (digital, CRC) | reals of the patches in pairs, one pair a symbol
+    head  = power scalar | base | rate map
 
-The side information is the power scalar (8 bits) and, for adaptive rates, the rate map
-(`codecs.rate_map`), of one index for each square of 1, 2 or 4 patches a side. How fine the map is
-follows from the block's size and the rung that both ends agreed on, so that nothing says how long
-anything is: the finest map is taken that costs at most `MOST_SIDE_SHARE` of the block. Reals go out
-channel after channel, the most important of every patch first.
+The head holds the power scalar (8 bits), for pictures a digital base (`codecs.base_layer`), and for
+adaptive rates the rate map (`codecs.rate_map`), of one index for each square of 1, 2 or 4 patches a
+side. What is in it and how large follows from the block's size and the rung that both ends agreed
+on, so that nothing says how long anything is: the finest map is taken that costs at most
+`MOST_MAP_SHARE` of the block. Reals go out channel after channel, the most important of every patch
+first.
 """
 
 from __future__ import annotations
@@ -19,14 +21,17 @@ from numpy.typing import NDArray
 
 from semcast.air import crc, digital
 from semcast.air.ladder import Rung
+from semcast.codecs.base_layer import BaseLayout, base_layout
 from semcast.codecs.errors import CorruptPayloadError
 from semcast.codecs.patch_rates import LEVELS, choose_indices, reals_of_patches
 from semcast.codecs.range_payload import PayloadReader, PayloadWriter
 from semcast.codecs.rate_map import NUM_INDICES, read_rate_map, smoothed, write_rate_map
 
-MOST_SIDE_SHARE = 0.035
+PATCH = 16
+
+MOST_MAP_SHARE = 0.035
 """Of a block, for its rate map; ours. On training clips rates by patch are worth 0.5 dB at 10 dB,
-as much as a tenth of the symbols, and 0.1 dB at 0 dB."""
+as much as a tenth of the symbols, and 0.1 dB at 0 dB (without a base)."""
 
 _GROUPS = (1, 2, 4)
 _BITS_PER_INDEX = 1.75
@@ -44,29 +49,34 @@ _LEAST_POWER = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class SideLayout:
-    """group: patches a side that share a rate index, 0 for a uniform rate."""
+class HeadLayout:
+    """group: patches a side that share a rate index, 0 for a uniform rate.
+
+    num_symbols, num_bits: of the head. base_bits: those of the base, if there is one.
+    """
 
     group: int
     num_symbols: int
     num_bits: int
+    base_bits: int = 0
+    base: BaseLayout | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """Who gets what of a block. counts: reals of each patch, [rows, columns]."""
 
-    layout: SideLayout
+    layout: HeadLayout
     indices: NDArray[np.uint8]
     counts: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class SentBlock:
-    """samples: [num_symbols], complex64, of unit mean power. side_bits: less the CRC's."""
+    """samples: [num_symbols], complex64, of unit mean power. head_bits: less the CRC's."""
 
     samples: NDArray[np.complex64]
-    side_bits: int
+    head_bits: int
     crc_bits: int
 
 
@@ -74,11 +84,13 @@ class SentBlock:
 class ReceivedBlock:
     """reals: [max_reals, rows, columns], float32, with noise, zero where nothing was sent.
 
-    resent: the block's beginning as it must have been sent.
+    base: payload of the base. resent: the block's beginning as it must have been sent.
     """
 
+    layout: HeadLayout
     reals: NDArray[np.float32]
     counts: NDArray[np.int64]
+    base: NDArray[np.uint8]
     resent: NDArray[np.complex64]
 
 
@@ -92,13 +104,18 @@ class PatchBlocks:
         max_reals: int,
         *,
         adaptive: bool,
-        most_side_share: float = MOST_SIDE_SHARE,
+        most_map_share: float = MOST_MAP_SHARE,
+        base_share: float = 0.0,
     ) -> None:
-        """max_reals: of a patch. adaptive: rates by patch, else uniform ones."""
+        """max_reals: of a patch. adaptive: rates by patch, else uniform ones.
+
+        base_share: of the symbols, for a base; 0 for none.
+        """
         self.rows, self.columns = rows, columns
         self._max_reals = max_reals
         self._adaptive = adaptive
-        self._most_side_share = most_side_share
+        self._most_map_share = most_map_share
+        self._base_share = base_share
 
     @property
     def max_symbols(self) -> int:
@@ -109,23 +126,37 @@ class PatchBlocks:
         """Of a block that can say anything."""
         return digital.num_symbols(_SCALE_BITS, rung) + 1
 
-    def side_layout(self, num_symbols: int, rung: Rung) -> SideLayout:
+    def head_layout(self, num_symbols: int, rung: Rung) -> HeadLayout:
         """Of a block of so many symbols, at a rung that is safe."""
+        group, map_bits = self._map_size(num_symbols, rung)
+        other_bits = _SCALE_BITS + map_bits
+        needed = digital.num_symbols(other_bits, rung)
+        with_base = needed + round(self._base_share * num_symbols)
+        base_bits = digital.payload_bits(with_base, rung) - other_bits
+        size = PATCH * self.columns, PATCH * self.rows
+        base = base_layout(*size, base_bits) if self._base_share else None
+        if base is None:
+            num_bits = digital.payload_bits(needed, rung) if group else other_bits
+            return HeadLayout(group, needed, num_bits)
+        return HeadLayout(group, with_base, other_bits + base_bits, base_bits, base)
+
+    def _map_size(self, num_symbols: int, rung: Rung) -> tuple[int, int]:
+        """Group and bits of the finest rate map that is worth its symbols; 0, 0 for none."""
         for group in _GROUPS if self._adaptive else ():
             count = -(-self.rows // group) * -(-self.columns // group)
-            needed = digital.num_symbols(_SCALE_BITS + math.ceil(_BITS_PER_INDEX * count), rung)
-            if needed <= self._most_side_share * num_symbols:
-                return SideLayout(group, needed, digital.payload_bits(needed, rung))
-        return SideLayout(0, digital.num_symbols(_SCALE_BITS, rung), _SCALE_BITS)
+            num_bits = math.ceil(_BITS_PER_INDEX * count)
+            needed = digital.num_symbols(_SCALE_BITS + num_bits, rung)
+            if needed <= self._most_map_share * num_symbols:
+                return group, num_bits
+        return 0, 0
 
     def allocate(
-        self, patch_bits: NDArray[np.float32] | None, num_symbols: int, rung: Rung
+        self, patch_bits: NDArray[np.float32] | None, num_symbols: int, layout: HeadLayout
     ) -> Allocation:
-        """Rates for a block of so many symbols.
+        """Rates for a block of so many symbols, of which the layout's are the head.
 
         patch_bits: how surprising each patch is, [rows, columns]; None for uniform rates.
         """
-        layout = self.side_layout(num_symbols, rung)
         total_reals = 2 * (num_symbols - layout.num_symbols)
         indices = self._no_rates(layout)
         if layout.group and patch_bits is not None:
@@ -133,18 +164,28 @@ class PatchBlocks:
         return Allocation(layout, indices, self._counts(indices, total_reals, layout))
 
     def write(
-        self, allocation: Allocation, reals: NDArray[np.float32], rung: Rung, key: int
+        self,
+        allocation: Allocation,
+        base: NDArray[np.uint8],
+        reals: NDArray[np.float32],
+        rung: Rung,
+        key: int,
     ) -> SentBlock:
-        """The block of reals [max_reals, rows, columns], of which each patch's first are sent."""
+        """The block of reals [max_reals, rows, columns], of which each patch's first are sent.
+
+        base: payload of the base, of the layout's size.
+        """
         sent = reals[_mask(allocation.counts, self._max_reals)]
         scale = math.sqrt(float(np.mean(np.square(sent, dtype=np.float64))) + _LEAST_POWER)
         layout = allocation.layout
-        side = np.zeros(layout.num_bits, np.uint8)
-        written = _side_bits(_scale_level(scale), allocation.indices, layout)
-        side[: len(written)] = written
+        head = np.zeros(layout.num_bits, np.uint8)
+        # In bits of its own, so that the power scalar does not change the length of the map.
+        level = np.unpackbits(np.array([_scale_level(scale)], np.uint8))
+        written = np.concatenate([level, base, _map_bits(allocation.indices, layout)])
+        head[: len(written)] = written
         analogue = np.ascontiguousarray(sent / (scale * math.sqrt(2)), np.float32)
         block = [
-            digital.encode_block(side, layout.num_symbols, rung, key),
+            digital.encode_block(head, layout.num_symbols, rung, key),
             analogue.view(np.complex64),
         ]
         crc_bits = crc.length_bits(digital.crc_kind(layout.num_bits))
@@ -153,35 +194,37 @@ class PatchBlocks:
     def read(
         self, samples: NDArray[np.complex64], noise_var: float, rung: Rung, key: int
     ) -> ReceivedBlock | None:
-        """What a block says; None where its side information is lost.
+        """What a block says; None where its head is lost.
 
         samples: equalised; noise_var: theirs, complex.
         """
-        layout = self.side_layout(len(samples), rung)
-        side, analogue = samples[: layout.num_symbols], samples[layout.num_symbols :]
-        found = digital.decode_block(side, noise_var, rung, layout.num_bits, key)
+        layout = self.head_layout(len(samples), rung)
+        head, analogue = samples[: layout.num_symbols], samples[layout.num_symbols :]
+        found = digital.decode_block(head, noise_var, rung, layout.num_bits, key)
         if found.payload is None or found.resent is None:
             return None
+        level, base, rate_map = np.split(
+            found.payload, [_SCALE_BITS, _SCALE_BITS + layout.base_bits]
+        )
         try:
             indices = self._no_rates(layout)
             if layout.group:
-                rate_map = PayloadReader(found.payload[_SCALE_BITS:])
-                indices = read_rate_map(rate_map, *indices.shape)
+                indices = read_rate_map(PayloadReader(rate_map), *indices.shape)
             counts = self._counts(indices, 2 * len(analogue), layout)
         except (CorruptPayloadError, ValueError):
             return None
         reals = np.zeros((self._max_reals, self.rows, self.columns), np.float32)
         received = np.ascontiguousarray(analogue, np.complex64).view(np.float32)
-        scale = _scale_of(int(np.packbits(found.payload[:_SCALE_BITS])[0]))
+        scale = _scale_of(int(np.packbits(level)[0]))
         reals[_mask(counts, self._max_reals)] = received * np.float32(math.sqrt(2) * scale)
-        return ReceivedBlock(reals, counts, found.resent)
+        return ReceivedBlock(layout, reals, counts, base, found.resent)
 
-    def _no_rates(self, layout: SideLayout) -> NDArray[np.uint8]:
+    def _no_rates(self, layout: HeadLayout) -> NDArray[np.uint8]:
         side = layout.group or max(self.rows, self.columns)
         return np.zeros((-(-self.rows // side), -(-self.columns // side)), np.uint8)
 
     def _counts(
-        self, indices: NDArray[np.uint8], total_reals: int, layout: SideLayout
+        self, indices: NDArray[np.uint8], total_reals: int, layout: HeadLayout
     ) -> NDArray[np.int64]:
         """Raises ValueError for indices that ask for more than there is."""
         group = layout.group or max(self.rows, self.columns)
@@ -190,7 +233,7 @@ class PatchBlocks:
         )
 
     def _rates(
-        self, patch_bits: NDArray[np.float32], total_reals: int, layout: SideLayout
+        self, patch_bits: NDArray[np.float32], total_reals: int, layout: HeadLayout
     ) -> NDArray[np.uint8]:
         """The rate map, as smooth as it must be to fit."""
         # What stands for others when smoothed must be a rate that a patch can hold.
@@ -204,7 +247,8 @@ class PatchBlocks:
                 if over <= 0:
                     break
                 wanted -= over
-            fits = len(_side_bits(0, indices, layout)) <= layout.num_bits
+            room = layout.num_bits - _SCALE_BITS - layout.base_bits
+            fits = len(_map_bits(indices, layout)) <= room
             if over <= 0 and fits:
                 return indices
         return self._no_rates(layout)
@@ -214,13 +258,12 @@ class PatchBlocks:
         return int(steps[: self.rows, : self.columns].sum())
 
 
-def _side_bits(level: int, indices: NDArray[np.uint8], layout: SideLayout) -> NDArray[np.uint8]:
-    # In bits of its own, so that the power scalar does not change the length of the map.
-    level_bits = np.unpackbits(np.array([level], np.uint8))
+def _map_bits(indices: NDArray[np.uint8], layout: HeadLayout) -> NDArray[np.uint8]:
+    """Of the rate map; none where rates are uniform."""
     writer = PayloadWriter()
     if layout.group:
         write_rate_map(writer, indices)
-    return np.concatenate([level_bits, writer.finish()])
+    return writer.finish()
 
 
 def _mask(counts: NDArray[np.int64], max_reals: int) -> NDArray[np.bool_]:

@@ -22,14 +22,14 @@ from torch import Tensor, nn
 from semcast.errors import InputError
 from semcast.metrics.psnr import psnr_db
 from semcast.networks.latent_video import LatentVideo, LatentVideoShape
-from semcast.networks.ntscc import PATCH, build_ntscc, noisy, power_scale
+from semcast.networks.ntscc import PATCH, Base, build_ntscc, noisy, power_scale
 from semcast.networks.pixels import to_pixels, to_unit
 from semcast.schemes import PICTURE_NETWORK
 from semcast.weights import find_weights, read_weights
-from training.channel import believed_snr_db, draw_snr_db
+from training.channel import SNR_RANGE_DB, believed_snr_db
 from training.data import Augment, Library, WindowSampler, centre_square
 from training.recipe import Batch, Losses, Progress, Recipe, RecipeSettings
-from training.recipes.ntscc import hyperlatent_like, share_out
+from training.recipes.ntscc import BASE_SHARE, based, hyperlatent_like, share_out
 from training.sheets import contact_sheet
 
 _MEASURED_AT_DB = (0.0, 5.0, 10.0, 20.0)
@@ -88,21 +88,29 @@ class LatentVideoRecipe(Recipe):
         """Begins with the power allocation that differences of frames call for."""
         network = LatentVideo(self.shape)
         rng = np.random.default_rng(_SEED)
-        y = self._latents(torch.from_numpy(self.windows(16, rng)).to(self.device))
+        batch = self.draw(rng)
+        y = self._latents(batch["frames"].to(self.device), self._base(batch))
         network.begin_linear((y[:, 1:] - y[:, :-1]).square().mean((0, 1, 3, 4)).cpu())
         return network
 
     def draw(self, rng: np.random.Generator) -> Batch:
-        """frames: uint8 [B, T, H, W, C]. picture_reals, change_reals (of a patch), group: [B]."""
+        """frames: uint8 [B, T, H, W, C]. bases: of first frames, uint8 [B, H, W, C].
+
+        base_bits, picture_reals, change_reals (of a patch), group, snr_db: [B].
+        """
         count = self.settings.batch_size
+        frames = self.windows(count, rng)
+        snrs_db = torch.from_numpy(rng.uniform(*SNR_RANGE_DB, count)).float()
 
         def between(bounds: tuple[float, float]) -> Tensor:
             low, high = bounds
             return torch.from_numpy(np.exp(rng.uniform(math.log(low), math.log(high), count)))
 
+        reals = between(self.picture_reals)
         return {
-            "frames": torch.from_numpy(self.windows(count, rng)),
-            "picture_reals": between(self.picture_reals),
+            "frames": torch.from_numpy(frames),
+            "snr_db": snrs_db,
+            **self._based(frames, reals, snrs_db),
             "change_reals": between(self.change_reals),
             "group": torch.from_numpy(rng.choice([0, 1, 2, 4], count, p=[0.2, 0.3, 0.3, 0.2])),
         }
@@ -112,8 +120,8 @@ class LatentVideoRecipe(Recipe):
     ) -> Losses:
         """Mean ln of the error of all frames but the first."""
         assert isinstance(network, LatentVideo)
-        y = self._latents(batch["frames"])
-        held = self._run(network, y, batch, draw_snr_db(len(y), y.device), lossy=True)
+        y = self._latents(batch["frames"], self._base(batch))
+        held = self._run(network, y, batch, lossy=True)
         errors, bits = [], []
         for t in range(1, y.shape[1]):
             errors.append(torch.log(self._pixel_error(held[t].latent - y[:, t]) + _LEAST_ERROR))
@@ -155,27 +163,51 @@ class LatentVideoRecipe(Recipe):
         """Arguments of LatentVideo."""
         return self.shape.config()
 
-    def _latents(self, frames: Tensor) -> Tensor:
-        """[B, T, C, h, w] of uint8 [B, T, H, W, channels]."""
+    def _based(self, frames: NDArray[np.uint8], reals: Tensor, snrs_db: Tensor) -> Batch:
+        """Bases of first frames, and how many reals a patch are left beside them."""
+        if not self._codec.shape.base:
+            return {"picture_reals": reals}
+        made = [
+            based(window[0], float(mean), BASE_SHARE, float(snr_db))
+            for window, mean, snr_db in zip(frames, reals, snrs_db, strict=True)
+        ]
+        bits = torch.tensor([patch_bits for _, patch_bits in made])
+        return {
+            "bases": torch.from_numpy(np.stack([base for base, _ in made])),
+            "base_bits": bits,
+            "picture_reals": torch.where(bits > 0, reals * (1 - BASE_SHARE), reals),
+        }
+
+    def _base(self, batch: Batch) -> Base | None:
+        if "bases" not in batch:
+            return None
+        return Base(to_unit(batch["bases"].to(self.device)), batch["base_bits"].to(self.device))
+
+    def _latents(self, frames: Tensor, base: Base | None) -> Tensor:
+        """[B, T, C, h, w] of uint8 [B, T, H, W, channels], all against the first frame's base."""
+        times = frames.shape[1]
+        if base is not None:
+            base = Base(
+                base.picture.repeat_interleave(times, 0), base.patch_bits.repeat_interleave(times)
+            )
         with torch.no_grad():
             x = to_unit(frames.flatten(0, 1))
             unknown = torch.full((len(x),), math.nan, device=x.device)
-            y = self._codec.analyse(x, unknown).float()
+            y = self._codec.analyse(x, unknown, base).float()
         return y.unflatten(0, frames.shape[:2])
 
-    def _run(
-        self, network: LatentVideo, y: Tensor, batch: Batch, snr_db: Tensor, *, lossy: bool
-    ) -> list[_Held]:
+    def _run(self, network: LatentVideo, y: Tensor, batch: Batch, *, lossy: bool) -> list[_Held]:
         """What the receiver holds after each frame. lossy: beliefs are wrong, blocks get lost."""
+        snr_db, base = batch["snr_db"], self._base(batch)
         believed = believed_snr_db if lossy else torch.clone
         sender_db, receiver_db = believed(snr_db), believed(snr_db)
         codec = self._codec
         with torch.no_grad():
             counts = self._picture_counts(y[:, 0], batch["picture_reals"])
-            reals = codec.to_reals(y[:, 0], counts, sender_db)
-            expected = codec.from_reals(reals, counts, sender_db).float()
+            reals = codec.to_reals(y[:, 0], counts, sender_db, base)
+            expected = codec.from_reals(reals, counts, sender_db, base).float()
             received = _over_the_air(reals, counts, snr_db)
-            latent = codec.from_reals(received, counts, receiver_db).float()
+            latent = codec.from_reals(received, counts, receiver_db, base).float()
         held = [_Held(latent, latent, counts)]
         for t in range(1, y.shape[1]):
             predicted = network.predict(expected, sender_db)
@@ -216,16 +248,19 @@ class LatentVideoRecipe(Recipe):
     ) -> NDArray[np.uint8]:
         assert isinstance(network, LatentVideo)
         picture, change = self.measured_reals
+        known = torch.full((1,), snr_db)
         batch = {
-            "picture_reals": torch.tensor([picture]),
+            "snr_db": known.to(self.device),
+            **self._based(window[None], torch.tensor([picture]), known),
             "change_reals": torch.tensor([change]),
             "group": torch.tensor([2]),
         }
-        y = self._latents(torch.from_numpy(window)[None].to(self.device))
-        known = torch.full((1,), snr_db, device=self.device)
-        held = self._run(network, y, batch, known, lossy=False)
-        pictures = [self._codec.synthesise(h.latent, h.counts, known) for h in held]
-        return to_pixels(torch.cat(pictures)).numpy()
+        base = self._base(batch)
+        y = self._latents(torch.from_numpy(window)[None].to(self.device), base)
+        held = self._run(network, y, batch, lossy=False)
+        known = known.to(self.device)
+        made = [self._codec.synthesise(h.latent, h.counts, known, base) for h in held]
+        return to_pixels(torch.cat(made)).numpy()
 
 
 class _Held:

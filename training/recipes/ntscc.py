@@ -50,7 +50,8 @@ _WINDOW = 256
 """Side of the pictures that bases are made of; examples are crops of them."""
 _CROPS_OF_A_WINDOW = 2
 _BASE_SHARES = (0.04, 0.4)
-_MEASURED_BASE_SHARE = 0.15
+BASE_SHARE = 0.15
+"""Of a picture's symbols, where figures are taken: `semcast.parts.picture_code`'s."""
 _UNTOLD_SHARE = 0.15
 _SIDE_MARGIN_DB = 3.0
 _OTHER_BITS = 24
@@ -229,7 +230,7 @@ class NtsccRecipe(Recipe):
         assert isinstance(network, Ntscc)
         x = to_unit(torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device))
         known = torch.full((len(x),), snr_db, device=self.device)
-        share = _MEASURED_BASE_SHARE if group else 0.0
+        share = BASE_SHARE if group else 0.0
         made = [based(picture, reals, share, snr_db) for picture in pictures]
         patch_bits = torch.tensor([bits for _, bits in made], device=self.device)
         base = Base(

@@ -162,7 +162,7 @@ class Grid:
         return self.scheme.learned is not None and modality == self.scheme.learned.modality
 
     def rung_of(self, modality: Modality, terms: _Terms) -> Rung:
-        """The rung of a part's bits: of analogue ones, what their side information is sent at."""
+        """The rung of a part's bits: of analogue ones, what their head is sent at."""
         return terms.safe_rung if self.is_analogue(modality) else terms.rung
 
     def holds(self, scheme_id: str, rung: Rung) -> bool:

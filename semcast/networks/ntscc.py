@@ -2,7 +2,7 @@
 
 After NTSCC (arXiv 2112.10961), with ADJSCC's attention to the SNR (arXiv 2012.00533). Ours: one
 network for all SNRs and all bandwidths, sized for a CPU, and a uniform rate as a special case, so
-that the same weights are DeepJSCC (arXiv 1809.01733) where side information is not worth it.
+that the same weights are DeepJSCC (arXiv 1809.01733) without side information.
 
     picture -> analysis g_a -> latent y [192, H/16, W/16]
             -> f_e, which knows the SNR and all rates -> the first k_i of 192 reals of patch i

@@ -76,7 +76,7 @@ class PartSender(Protocol):
     ) -> SentPart:
         """Symbols for frame `sequence`.
 
-        rung: the session's; for side information of analogue symbols, one that is surely safe.
+        rung: the session's; for the head of analogue symbols, one that is surely safe.
         snr_db: the receiver's estimate, by the newest feedback in force; None before the first.
         sent: modalities of the scheme in force; the part sends those of them that it carries.
         """

@@ -32,7 +32,7 @@ class ChangeCode:
 
     @property
     def max_symbols(self) -> int:
-        """More symbols than this, less the side information's, say nothing more."""
+        """More symbols than this, less the head's, say nothing more."""
         return self._blocks.max_symbols
 
     def least_symbols(self, rung: Rung) -> int:

@@ -119,7 +119,7 @@ class PatchBlocks:
 
     @property
     def max_symbols(self) -> int:
-        """More symbols than this, less the side information's, say nothing more."""
+        """More symbols than this, less the head's, say nothing more."""
         return self.rows * self.columns * self._max_reals // 2
 
     def least_symbols(self, rung: Rung) -> int:

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from semcast.networks.ntscc import Base, Ntscc
 
-BASE_SHARE = 0.15
-"""Of a picture's symbols, for its base; ours."""
-
 _LEAST_NOISE_VAR = 1e-4
 """The networks were trained up to 20 dB; beyond 40 dB there is nothing more to tell them."""
 
@@ -82,7 +79,7 @@ class PictureCode:
             -(-width // PATCH),
             shape.max_reals,
             adaptive=adaptive,
-            base_share=BASE_SHARE if adaptive and shape.base else 0.0,
+            with_base=adaptive and shape.base,
         )
 
     @property

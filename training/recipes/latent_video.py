@@ -29,7 +29,7 @@ from semcast.weights import find_weights, read_weights
 from training.channel import SNR_RANGE_DB, believed_snr_db
 from training.data import Augment, Library, WindowSampler, centre_square
 from training.recipe import Batch, Losses, Progress, Recipe, RecipeSettings
-from training.recipes.ntscc import BASE_SHARE, based, hyperlatent_like, share_out
+from training.recipes.ntscc import based, hyperlatent_like, share_out
 from training.sheets import contact_sheet
 
 _MEASURED_AT_DB = (0.0, 5.0, 10.0, 20.0)
@@ -168,14 +168,13 @@ class LatentVideoRecipe(Recipe):
         if not self._codec.shape.base:
             return {"picture_reals": reals}
         made = [
-            based(window[0], float(mean), BASE_SHARE, float(snr_db))
+            based(window[0], float(mean), float(snr_db))
             for window, mean, snr_db in zip(frames, reals, snrs_db, strict=True)
         ]
-        bits = torch.tensor([patch_bits for _, patch_bits in made])
         return {
-            "bases": torch.from_numpy(np.stack([base for base, _ in made])),
-            "base_bits": bits,
-            "picture_reals": torch.where(bits > 0, reals * (1 - BASE_SHARE), reals),
+            "bases": torch.from_numpy(np.stack([base for base, _, _ in made])),
+            "base_bits": torch.tensor([bits for _, bits, _ in made]),
+            "picture_reals": torch.tensor([left for _, _, left in made]),
         }
 
     def _base(self, batch: Batch) -> Base | None:

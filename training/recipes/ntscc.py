@@ -31,6 +31,7 @@ from semcast.networks.ntscc import (
     power_scale,
 )
 from semcast.networks.pixels import to_pixels, to_unit
+from semcast.parts.patch_blocks import base_share
 from training.channel import MEASURED_AT_DB, SNR_RANGE_DB, believed_snr_db
 from training.components import principal_components
 from training.data import Augment, Library, WindowSampler, held_out_frames
@@ -50,8 +51,6 @@ _WINDOW = 256
 """Side of the pictures that bases are made of; examples are crops of them."""
 _CROPS_OF_A_WINDOW = 2
 _BASE_SHARES = (0.04, 0.4)
-BASE_SHARE = 0.15
-"""Of a picture's symbols, where figures are taken: `semcast.parts.picture_code`'s."""
 _UNTOLD_SHARE = 0.15
 _SIDE_MARGIN_DB = 3.0
 _OTHER_BITS = 24
@@ -133,8 +132,7 @@ class NtsccRecipe(Recipe):
             if rng.random() < self.settings.no_base_share:
                 share = 0.0
             told_db = math.nan if rng.random() < _UNTOLD_SHARE else snr_db
-            base, patch_bits = based(window, reals, share, told_db)
-            kept = reals * (1 - share) if patch_bits else reals
+            base, patch_bits, kept = based(window, reals, told_db, share)
             uniform, grouped = self.settings.uniform_share, self.settings.grouped_share
             group = rng.choice(3, p=[uniform, 1 - uniform - grouped, grouped])
             for _ in range(_CROPS_OF_A_WINDOW):
@@ -230,34 +228,36 @@ class NtsccRecipe(Recipe):
         assert isinstance(network, Ntscc)
         x = to_unit(torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device))
         known = torch.full((len(x),), snr_db, device=self.device)
-        share = BASE_SHARE if group else 0.0
-        made = [based(picture, reals, share, snr_db) for picture in pictures]
-        patch_bits = torch.tensor([bits for _, bits in made], device=self.device)
-        base = Base(
-            to_unit(torch.from_numpy(np.stack([b for b, _ in made])).to(self.device)), patch_bits
-        )
+        share = None if group else 0.0
+        made = [based(picture, reals, snr_db, share) for picture in pictures]
+        bases = torch.from_numpy(np.stack([base for base, _, _ in made])).to(self.device)
+        patch_bits = torch.tensor([bits for _, bits, _ in made], device=self.device)
+        base = Base(to_unit(bases), patch_bits)
         y = network.analyse(x, known, base)
-        kept = torch.where(patch_bits > 0, reals * (1 - share), reals)
+        kept = torch.tensor([left for _, _, left in made])
         groups = torch.full((len(x),), group)
         counts = share_out(network.patch_bits(y), kept, groups, self.shape.max_reals)
         return to_pixels(_across(network, y, counts, known, known, known, base)).numpy()
 
 
 def based(
-    picture: NDArray[np.uint8], reals: float, share: float, told_db: float
-) -> tuple[NDArray[np.uint8], float]:
-    """The base of a picture that is sent in so many reals a patch, and its bits a patch.
+    picture: NDArray[np.uint8], reals: float, told_db: float, share: float | None = None
+) -> tuple[NDArray[np.uint8], float, float]:
+    """The base of a picture that is sent in so many reals a patch, its bits, and reals beside it.
 
-    share: of the symbols. told_db: what the transmitter knows of the SNR. No base costs 0 bits.
+    Bits and reals are a patch's. told_db: what the transmitter knows of the SNR. share: of the
+    symbols, for the base; None for what the link takes. No base costs nothing.
     """
     height, width = picture.shape[:2]
     patches = height * width / PATCH**2
     rung = pick_rung(told_db - _SIDE_MARGIN_DB, None)
+    share = base_share(rung) if share is None else share
     num_bits = int(share * reals / 2 * patches * rung.spectral_efficiency) - _OTHER_BITS
     layout = base_layout(width, height, num_bits)
     if layout is None:
-        return no_base(width, height), 0.0
-    return encode_base(picture, layout, num_bits)[1], num_bits / patches
+        return no_base(width, height), 0.0, reals
+    base = encode_base(picture, layout, num_bits)[1]
+    return base, num_bits / patches, reals * (1 - share)
 
 
 def share_out(bits: Tensor, reals: Tensor, group: Tensor, max_reals: int) -> Tensor:

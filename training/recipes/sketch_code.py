@@ -128,8 +128,9 @@ class SketchCode(Recipe):
         """
         network = Ntscc(self.shape)
 
-        def draw_pictures(rng: np.random.Generator) -> NDArray[np.uint8]:
-            return pictures_of(self._sampler.batch(_COMPONENTS_BATCH, 1, rng)[:, 0])
+        def draw_pictures(rng: np.random.Generator) -> Tensor:
+            strokes = self._sampler.batch(_COMPONENTS_BATCH, 1, rng)[:, 0]
+            return to_unit(torch.from_numpy(pictures_of(strokes)))
 
         rng = np.random.default_rng(_COMPONENTS_SEED)
         channels = self.shape.latent_channels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from learned_link import Written
 from linear_codecs import (
     linear_ntscc,
     linear_video,
@@ -13,7 +14,7 @@ from linear_codecs import (
 from numpy.typing import NDArray
 
 from semcast.air.ladder import Rung
-from semcast.networks.ntscc import Ntscc
+from semcast.networks.ntscc import Base, Ntscc
 from semcast.parts.patch_blocks import Allocation, PatchBlocks, SentBlock
 
 
@@ -22,7 +23,7 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Linear codes in the places of those that ship."""
     put(
         monkeypatch,
-        ntscc=linear_ntscc(3),
+        ntscc=linear_ntscc(3, base=True),
         djscc_sketch_k03=linear_ntscc(1),
         picture_video=linear_video(3),
         sketch_video=linear_video(1),
@@ -31,16 +32,21 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def blocks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Allocation, Rung]]:
-    """What each block was shared out like, and the rung of its side information."""
-    noted: list[tuple[Allocation, Rung]] = []
+def blocks(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
+    """Every block that is sent, in order."""
+    noted: list[Written] = []
     write = PatchBlocks.write
 
     def noting(
-        self: PatchBlocks, allocation: Allocation, reals: NDArray[np.float32], safe: Rung, key: int
+        self: PatchBlocks,
+        allocation: Allocation,
+        base: NDArray[np.uint8],
+        reals: NDArray[np.float32],
+        safe: Rung,
+        key: int,
     ) -> SentBlock:
-        noted.append((allocation, safe))
-        return write(self, allocation, reals, safe, key)
+        noted.append(Written(allocation, base, safe))
+        return write(self, allocation, base, reals, safe, key)
 
     monkeypatch.setattr(PatchBlocks, "write", noting)
     return noted
@@ -52,17 +58,23 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[float]]:
     noted: dict[str, list[float]] = {"sender": [], "receiver": []}
     analyse, synthesise = Ntscc.analyse, Ntscc.synthesise
 
-    def analysing(self: Ntscc, picture: torch.Tensor, snr_db: torch.Tensor) -> torch.Tensor:
+    def analysing(
+        self: Ntscc, picture: torch.Tensor, snr_db: torch.Tensor, base: Base | None = None
+    ) -> torch.Tensor:
         assert snr_db.shape == (1,)
         noted["sender"].append(float(snr_db))
-        return analyse(self, picture, snr_db)
+        return analyse(self, picture, snr_db, base)
 
     def synthesising(
-        self: Ntscc, y: torch.Tensor, counts: torch.Tensor, snr_db: torch.Tensor
+        self: Ntscc,
+        y: torch.Tensor,
+        counts: torch.Tensor,
+        snr_db: torch.Tensor,
+        base: Base | None = None,
     ) -> torch.Tensor:
         assert snr_db.shape == (1,)
         noted["receiver"].append(float(snr_db))
-        return synthesise(self, y, counts, snr_db)
+        return synthesise(self, y, counts, snr_db, base)
 
     monkeypatch.setattr(Ntscc, "analyse", analysing)
     monkeypatch.setattr(Ntscc, "synthesise", synthesising)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from linear_codecs import (
@@ -11,12 +12,14 @@ from linear_codecs import (
 from numpy.typing import NDArray
 
 from channel_emulator.impairments import ChannelSettings, Emulator
+from semcast.air.ladder import Rung
 from semcast.link import (
     LinkReceiver,
     LinkSender,
     ReceivedFrame,
     SentFrame,
 )
+from semcast.parts.patch_blocks import Allocation
 from semcast.schemes import SCHEMES
 from semcast.semantics import Semantics
 from semcast.session import Block, Modality, RadioFrame, SessionSetup
@@ -119,3 +122,12 @@ def block_of(sent: SentFrame, modality: Modality) -> NDArray[np.complex64]:
     """A modality's samples; empty where it sent none."""
     samples = {block.modality: block.samples for block in sent.radio.blocks}
     return samples.get(modality, np.empty(0, np.complex64))
+
+
+@dataclass(frozen=True)
+class Written:
+    """How a block was shared out, the payload of its base, and the rung of its head."""
+
+    allocation: Allocation
+    base: NDArray[np.uint8]
+    safe: Rung

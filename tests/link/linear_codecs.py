@@ -40,7 +40,7 @@ def variances(in_channels: int) -> NDArray[np.float64]:
     return np.repeat(SHARES, in_channels)
 
 
-def shape(in_channels: int) -> NtsccShape:
+def shape(in_channels: int, base: bool) -> NtsccShape:
     """The smallest; 12 or 4 reals a patch say all."""
     channels = in_channels * PER_COLOUR
     return NtsccShape(
@@ -50,16 +50,17 @@ def shape(in_channels: int) -> NtsccShape:
         block_width=4,
         encoder_widths=(4, 4, 4),
         decoder_widths=(4, 4, 4),
+        base=base,
     )
 
 
-def linear_ntscc(in_channels: int = 3, seed: int = 1) -> Ntscc:
+def linear_ntscc(in_channels: int = 3, seed: int = 1, *, base: bool = False) -> Ntscc:
     """A linear code of components that a picture of `made_pictures` has.
 
-    How surprising a patch is follows from how far it is from grey.
+    How surprising a patch is follows from how far it is from grey, or from its base.
     """
     torch.manual_seed(seed)
-    network = Ntscc(shape(in_channels))
+    network = Ntscc(shape(in_channels, base))
     basis = torch.from_numpy(components(in_channels)).float()
     spread = torch.from_numpy(variances(in_channels)).float()
     network.begin_linear(torch.zeros(len(basis)), basis, spread)

@@ -17,6 +17,7 @@ from learned_link import (
     SOURCE,
     SYMBOLS,
     WIDTH,
+    Written,
     block_of,
     learned_modality,
     run,
@@ -34,7 +35,6 @@ from channel_emulator.impairments import ChannelSettings, Emulator
 from receiver.generator import PassthroughGenerator
 from receiver.record import Recorder, find_record, replay
 from receiver.session import ReceiverSession
-from semcast.air.ladder import Rung
 from semcast.errors import InputError
 from semcast.link import (
     LinkReceiver,
@@ -46,7 +46,6 @@ from semcast.link import (
 from semcast.networks.latent_video import LatentVideo
 from semcast.networks.ntscc import Ntscc
 from semcast.parts.learned import codec_weights
-from semcast.parts.patch_blocks import Allocation
 from semcast.schemes import SCHEMES, symbols_per_frame
 from semcast.semantics import Semantics
 from semcast.session import Modality, SessionSetup
@@ -106,8 +105,8 @@ def test_what_is_counted_is_what_was_asked_for(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", SYMBOLS)
-def test_blocks_have_unit_power_and_the_bits_of_their_side_information_are_counted(
-    scheme: str, blocks: list[tuple[Allocation, Rung]]
+def test_blocks_have_unit_power_and_the_bits_of_their_heads_are_counted(
+    scheme: str, blocks: list[Written]
 ) -> None:
     modality = learned_modality(scheme)
     for sent, _ in run(setup(scheme), SEGMENT + 1, MOVING, snr_db=9.0):
@@ -117,7 +116,7 @@ def test_blocks_have_unit_power_and_the_bits_of_their_side_information_are_count
             continue
         assert samples.dtype == np.complex64 and samples.flags.c_contiguous
         assert float(np.mean(np.abs(samples) ** 2)) == pytest.approx(1, abs=1e-3)
-        layout = blocks.pop(0)[0].layout
+        layout = blocks.pop(0).allocation.layout
         assert sent.payload_bits_by_modality[modality] == layout.num_bits
         others = sum(sent.payload_bits_by_modality.values()) - layout.num_bits
         crcs = sent.information_bits - others - layout.num_bits
@@ -134,8 +133,8 @@ def test_the_pilots_block_and_the_pictures_are_all_of_a_frame() -> None:
 
 
 def test_each_picture_stands_for_itself_where_one_is_sent_each_frame() -> None:
-    """No frame is predicted from another: equal pictures give equal reals behind the side
-    information, whose scrambling differs."""
+    """No frame is predicted from another: equal pictures give equal reals behind the head,
+    whose scrambling differs."""
     pictures = np.stack([SOURCE, MOVING[0], SOURCE])
     results = run(setup(), 6, pictures, snr_db=9.0)
     blocks = [block_of(sent, Modality.KEYFRAME)[-300:] for sent, _ in results]

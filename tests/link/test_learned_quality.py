@@ -15,10 +15,12 @@ import torch
 from learned_link import (
     HEIGHT,
     MOVING,
+    PATCHES,
     PILOTS,
     SEGMENT,
     SOURCE,
     WIDTH,
+    Written,
     run,
     setup,
     shown,
@@ -35,15 +37,16 @@ from linear_codecs import (
 from numpy.typing import NDArray
 
 from channel_emulator.impairments import ChannelSettings, Emulator, fading_gain
-from semcast.air.ladder import Rung, rung
+from semcast.air.ladder import rung
+from semcast.codecs.base_layer import no_base, read_base
+from semcast.codecs.range_payload import PayloadReader
 from semcast.link import (
     SIDE_MARGIN_DB,
     LinkReceiver,
     LinkSender,
 )
-from semcast.networks.ntscc import Ntscc
+from semcast.networks.ntscc import Base, Ntscc
 from semcast.networks.pixels import to_pixels, to_unit
-from semcast.parts.patch_blocks import Allocation
 from semcast.semantics import Semantics
 from semcast.session import ChannelModel, quantise_snr_db
 from training.recipes.latent_video import PictureVideo
@@ -62,58 +65,84 @@ VARIED = np.concatenate(
 up to an eighth of a decibel more or less, do so evenly."""
 
 
+def bases_of(blocks: list[Written]) -> Base:
+    """The bases that blocks carry; grey where one has none."""
+    pictures, patch_bits = [], []
+    for block in blocks:
+        layout = block.allocation.layout
+        picture = no_base(WIDTH, HEIGHT)
+        if layout.base:
+            picture = read_base(PayloadReader(block.base), layout.base)
+        pictures.append(picture)
+        patch_bits.append(layout.base_bits / PATCHES)
+    return Base(to_unit(torch.from_numpy(np.stack(pictures))), torch.tensor(patch_bits))
+
+
 def psnr_in_training_graph(
-    network: Ntscc, pictures: NDArray[np.uint8], counts: NDArray[np.int64], snr_db: float
+    network: Ntscc, pictures: NDArray[np.uint8], blocks: list[Written], snr_db: float
 ) -> float:
-    """As the recipe crosses its channel, with as many reals as the link had, both ends told."""
+    """As the recipe crosses its channel, with the reals and bases that the link had, both ends
+    told."""
     torch.manual_seed(3)
     known = torch.full((len(pictures),), snr_db)
-    x, on_patches = to_unit(torch.from_numpy(pictures)), torch.from_numpy(counts)
+    x = to_unit(torch.from_numpy(pictures))
+    counts = torch.from_numpy(np.stack([block.allocation.counts for block in blocks]))
+    base = bases_of(blocks) if network.shape.base else None
     with torch.inference_mode():
-        made = _across(network, network.analyse(x, known), on_patches, known, known, known)
+        y = network.analyse(x, known, base)
+        made = _across(network, y, counts, known, known, known, base)
     pairs = zip(to_pixels(made).numpy(), pictures, strict=True)
     return psnr_of([squared_error(picture, source) for picture, source in pairs])
 
 
+def awake(network: Ntscc) -> Ntscc:
+    """Rates, SNR and base matter to it, and it is no longer linear."""
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.01 * torch.randn(parameter.shape, generator=generator)
+    return network
+
+
 @pytest.mark.parametrize("snr_db", [0.0, 6.0, 10.0, 17.0])
-@pytest.mark.parametrize("awake", [False, True], ids=["linear", "awake"])
+@pytest.mark.parametrize("kind", ["linear", "awake", "with bases"])
 def test_the_link_gives_what_the_training_graph_promises(
-    snr_db: float,
-    awake: bool,
-    blocks: list[tuple[Allocation, Rung]],
-    monkeypatch: pytest.MonkeyPatch,
+    snr_db: float, kind: str, blocks: list[Written], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over 60 frames of about 1,900 noisy reals a PSNR has a standard deviation of
     4.34 sqrt(2 / 114,000) = 0.018 dB, the difference of two 0.026 dB: 0.1 dB is nearly four.
 
-    awake: rates and SNR matter to the network, and it is no longer linear."""
-    network = linear_ntscc(3)
-    if awake:
-        generator = torch.Generator().manual_seed(2)
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter += 0.01 * torch.randn(parameter.shape, generator=generator)
-    put(monkeypatch, ntscc=network)
-    # The first frames do not know the SNR, and take side information for the worst of them.
-    results = run(setup(), 6 * NUM_PICTURES, VARIED, snr_db=snr_db)[NUM_PICTURES:]
+    With bases, pictures go as those of `dvst` at the start of a segment; else as `djscc-rgb`."""
+    network = linear_ntscc(3, base=kind != "linear")
+    put(
+        monkeypatch,
+        ntscc=network if kind == "linear" else awake(network),
+        picture_video=linear_video(3),
+    )
+    session = setup()
+    if kind == "with bases":
+        session = setup("dvst", segment_frames=1, symbols_per_frame=PILOTS + 1000)
+    # The first frames do not know the SNR, and have a head for the worst of them.
+    results = run(session, 6 * NUM_PICTURES, VARIED, snr_db=snr_db)[NUM_PICTURES:]
+    blocks = blocks[NUM_PICTURES:]
     pictures = np.concatenate([VARIED] * 5)
-    counts = np.stack([allocation.counts for allocation, _ in blocks[NUM_PICTURES:]])
     over_link = psnr_of(
         [squared_error(shown(r), source) for (_, r), source in zip(results, pictures, strict=True)]
     )
-    in_graph = psnr_in_training_graph(network, pictures, counts, snr_db)
+    assert all((len(block.base) > 0) == (kind == "with bases") for block in blocks)
+    in_graph = psnr_in_training_graph(network, pictures, blocks, snr_db)
     assert over_link == pytest.approx(in_graph, abs=0.1)
-    if not awake:
+    if kind == "linear":
         noise_var = 10 ** (-snr_db / 10)
         foreseen = [
-            expected_error(source, noise_var, of_patches)
-            for source, of_patches in zip(pictures, counts, strict=True)
+            expected_error(source, noise_var, block.allocation.counts)
+            for source, block in zip(pictures, blocks, strict=True)
         ]
         assert over_link == pytest.approx(psnr_of(foreseen), abs=0.1)
 
 
 def test_video_over_the_link_is_what_its_training_graph_promises(
-    blocks: list[tuple[Allocation, Rung]], monkeypatch: pytest.MonkeyPatch
+    blocks: list[Written], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`dvst`, with the same rates in both: each end's context, noise that stays, and all. Over 80
     frames of about 1,200 noisy reals, some of which last for several: 0.1 dB is about three
@@ -130,17 +159,21 @@ def test_video_over_the_link_is_what_its_training_graph_promises(
         [squared_error(shown(r), source) for (_, r), source in zip(results, frames, strict=True)]
     )
 
-    of_blocks = torch.from_numpy(np.stack([allocation.counts for allocation, _ in blocks]))
+    of_blocks = torch.from_numpy(np.stack([block.allocation.counts for block in blocks]))
     at_frames = iter(of_blocks.unflatten(0, (10, SEGMENT)).unbind(1))
     monkeypatch.setattr("training.recipes.latent_video.share_out", lambda *_: next(at_frames))
-    recipe, codec, known = object.__new__(PictureVideo), linear_ntscc(3), torch.full((10,), 5.0)
-    recipe._codec = codec
+    known, codec = torch.full((10,), 5.0), linear_ntscc(3, base=True)
+    recipe = object.__new__(PictureVideo)
+    recipe._codec, recipe.device = codec, torch.device("cpu")
+    base = bases_of(blocks[::SEGMENT])
+    assert base.patch_bits.min() > 0
+    monkeypatch.setattr(recipe, "_base", lambda batch: base)
     torch.manual_seed(3)
-    nothing = dict.fromkeys(("picture_reals", "change_reals", "group"), torch.zeros(10))
+    batch = dict.fromkeys(("picture_reals", "change_reals", "group"), torch.zeros(10))
     with torch.inference_mode():
-        y = recipe._latents(torch.from_numpy(segments))
-        held = recipe._run(linear_video(3), y, nothing, known, lossy=False)
-        made = [to_pixels(codec.synthesise(h.latent, h.counts, known)).numpy() for h in held]
+        y = recipe._latents(torch.from_numpy(segments), base)
+        held = recipe._run(linear_video(3), y, {"snr_db": known, **batch}, lossy=False)
+        made = [to_pixels(codec.synthesise(h.latent, h.counts, known, base)).numpy() for h in held]
     in_graph = psnr_of([squared_error(made[t], segments[:, t]) for t in range(SEGMENT)])
     assert over_link == pytest.approx(in_graph, abs=0.1)
 
@@ -208,36 +241,36 @@ def test_a_change_of_snr_reaches_both_ends(told: dict[str, list[float]]) -> None
         noisy, _ = emulator.apply(sender.encode(Semantics(SOURCE), index).radio, settings)
         sender.feedback(receiver.receive(noisy).feedback)
     for end in ("sender", "receiver"):
-        # A frame whose side information did not hold while the SNR fell was never decoded.
+        # A frame whose head did not hold while the SNR fell was never decoded.
         assert np.mean(told[end][12:16]) == pytest.approx(18.0, abs=1.5)
         assert np.mean(told[end][-4:]) == pytest.approx(4.0, abs=1.5)
 
 
-# The rung of side information.
+# The rung of heads.
 
 
 @pytest.mark.parametrize("mcs", ["auto", "qam64-5/6"])
 @pytest.mark.parametrize("snr_db", [-5.0, 3.0, 15.0])
-def test_side_information_is_safe_well_below_the_snr_whatever_the_sessions_rung(
-    mcs: str, snr_db: float, blocks: list[tuple[Allocation, Rung]]
+def test_a_head_is_safe_well_below_the_snr_whatever_the_sessions_rung(
+    mcs: str, snr_db: float, blocks: list[Written]
 ) -> None:
     results = run(setup(mcs=mcs), 40, snr_db=snr_db)
     assert all(received.complete for _, received in results)
-    assert blocks[0][1] == rung("qpsk-1/12"), "nothing is known yet"
-    for (_, safe), (_, before) in zip(blocks[1:], results, strict=False):
-        if safe.index:
-            assert safe.min_snr_db <= before.feedback.snr_db - SIDE_MARGIN_DB
+    assert blocks[0].safe == rung("qpsk-1/12"), "nothing is known yet"
+    for block, (_, before) in zip(blocks[1:], results, strict=False):
+        if block.safe.index:
+            assert block.safe.min_snr_db <= before.feedback.snr_db - SIDE_MARGIN_DB
     if snr_db == 15.0:
-        assert min(safe.index for _, safe in blocks[-8:]) >= rung("qpsk-3/4").index
+        assert min(block.safe.index for block in blocks[-8:]) >= rung("qpsk-3/4").index
 
 
-def test_in_fading_it_is_safer_still(blocks: list[tuple[Allocation, Rung]]) -> None:
+def test_in_fading_it_is_safer_still(blocks: list[Written]) -> None:
     results = run(setup(), 12, snr_db=15.0)
-    plain = [safe.index for _, safe in blocks[8:]]
+    plain = [block.safe.index for block in blocks[8:]]
     blocks.clear()
     session = setup(channel_model=ChannelModel.RAYLEIGH)
     results = run(session, 60, snr_db=15.0, model=ChannelModel.RAYLEIGH)
-    assert max(safe.index for _, safe in blocks[8:]) < min(plain)
+    assert max(block.safe.index for block in blocks[8:]) < min(plain)
     # Three decibels and six: frames that fade by more than nine are lost, 12 in 100.
     lost = sum(not received.complete for _, received in results)
     assert lost <= 16

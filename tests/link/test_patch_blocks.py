@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from semcast.air import digital
 from semcast.air.ladder import LADDER, Rung, rung
-from semcast.parts.patch_blocks import Allocation, PatchBlocks, SentBlock
+from semcast.parts.patch_blocks import Allocation, PatchBlocks, SentBlock, base_share
 
 KEY = 77
 NOISE_VAR = 1e-4
 SAFE = rung("qpsk-1/2")
+
+NO_BASE = np.empty(0, np.uint8)
 
 Reals = NDArray[np.float32]
 
@@ -24,7 +26,7 @@ Reals = NDArray[np.float32]
 def blocks(
     rows: int = 8, columns: int = 8, max_reals: int = 96, adaptive: bool = True, share: float = 0.1
 ) -> PatchBlocks:
-    return PatchBlocks(rows, columns, max_reals, adaptive=adaptive, most_side_share=share)
+    return PatchBlocks(rows, columns, max_reals, adaptive=adaptive, most_map_share=share)
 
 
 def drawn_bits(rows: int, columns: int, seed: int = 1, spread: float = 0.7) -> Reals:
@@ -49,12 +51,23 @@ def noise(num_symbols: int, noise_var: float, seed: int = 3) -> NDArray[np.compl
     return (pairs @ [1, 1j]).astype(np.complex64)
 
 
+def allocated(
+    use: PatchBlocks, bits: Reals | None, num_symbols: int, safe: Rung = SAFE
+) -> Allocation:
+    return use.allocate(bits, num_symbols, use.head_layout(num_symbols, safe))
+
+
+def drawn_base(allocation: Allocation, seed: int = 5) -> NDArray[np.uint8]:
+    """Bits that stand for a base's payload."""
+    return np.random.default_rng(seed).integers(0, 2, allocation.layout.base_bits, np.uint8)
+
+
 def sent_block(
     use: PatchBlocks, num_symbols: int, safe: Rung = SAFE, level: float = 3.0, max_reals: int = 96
 ) -> tuple[Allocation, Reals, SentBlock]:
-    allocation = use.allocate(drawn_bits(use.rows, use.columns), num_symbols, safe)
+    allocation = allocated(use, drawn_bits(use.rows, use.columns), num_symbols, safe)
     reals = drawn_reals(max_reals, use.rows, use.columns, level=level)
-    return allocation, reals, use.write(allocation, reals, safe, KEY)
+    return allocation, reals, use.write(allocation, drawn_base(allocation), reals, safe, KEY)
 
 
 def kept(reals: Reals, counts: NDArray[np.int64]) -> Reals:
@@ -70,8 +83,8 @@ def kept(reals: Reals, counts: NDArray[np.int64]) -> Reals:
     rows=st.integers(1, 9),
     columns=st.integers(1, 9),
     max_reals=st.sampled_from([16, 96, 192]),
-    adaptive=st.booleans(),
-    side_share=st.sampled_from([0.035, 0.2]),
+    kind=st.sampled_from(["even", "adaptive", "with base"]),
+    map_share=st.sampled_from([0.035, 0.2]),
     safe=st.sampled_from(LADDER),
     size=st.floats(0, 1),
     spread=st.sampled_from([0.0, 0.7, 3.0]),
@@ -81,26 +94,35 @@ def test_any_block_has_its_size_unit_power_and_comes_back(
     rows: int,
     columns: int,
     max_reals: int,
-    adaptive: bool,
-    side_share: float,
+    kind: str,
+    map_share: float,
     safe: Rung,
     size: float,
     spread: float,
     seed: int,
 ) -> None:
-    use = PatchBlocks(rows, columns, max_reals, adaptive=adaptive, most_side_share=side_share)
+    adaptive = kind != "even"
+    use = PatchBlocks(
+        rows,
+        columns,
+        max_reals,
+        adaptive=adaptive,
+        most_map_share=map_share,
+        with_base=kind == "with base",
+    )
     least, most = use.least_symbols(safe), use.max_symbols
     if least > most:
         return
     num_symbols = round(least + size * (most - least))
     bits = drawn_bits(rows, columns, seed, spread) if adaptive else None
-    allocation = use.allocate(bits, num_symbols, safe)
+    allocation = allocated(use, bits, num_symbols, safe)
     side = allocation.layout.num_symbols
-    # Masked reals are twice the symbols behind the side information, to the one.
+    # Masked reals are twice the symbols behind the head, to the one.
     assert allocation.counts.sum() == 2 * (num_symbols - side)
     assert allocation.counts.max() <= max_reals
     reals = drawn_reals(max_reals, rows, columns, seed)
-    block = use.write(allocation, reals, safe, KEY)
+    base = drawn_base(allocation, seed)
+    block = use.write(allocation, base, reals, safe, KEY)
     assert block.samples.shape == (num_symbols,)
     assert block.samples.dtype == np.complex64
     assert mean_power(block.samples) == pytest.approx(1, abs=1e-3)
@@ -110,6 +132,7 @@ def test_any_block_has_its_size_unit_power_and_comes_back(
     read = use.read(block.samples, NOISE_VAR, safe, KEY)
     assert read is not None
     assert np.array_equal(read.counts, allocation.counts)
+    assert np.array_equal(read.base, base)
     assert np.array_equal(read.resent, block.samples[:side])
     assert read.reals == pytest.approx(kept(reals, allocation.counts), rel=0.02, abs=1e-6)
 
@@ -118,32 +141,56 @@ def test_the_size_alone_says_how_fine_the_map_is() -> None:
     """Both ends find the layout from size and rung; finer maps as there is room."""
     use = blocks(16, 16, 192, share=0.035)
     sizes = 300, 2000, 4000, 20_000
-    layouts = [use.side_layout(num, SAFE) for num in sizes]
+    layouts = [use.head_layout(num, SAFE) for num in sizes]
     assert [layout.group for layout in layouts] == [0, 4, 2, 1]
     for num, layout in zip(sizes, layouts, strict=True):
         if layout.group:
             assert layout.num_symbols <= 0.035 * num
         assert layout.num_bits <= digital.payload_bits(layout.num_symbols, SAFE)
-        assert use.allocate(drawn_bits(16, 16), num, SAFE).layout == layout
+        assert allocated(use, drawn_bits(16, 16), num, SAFE).layout == layout
 
 
 def test_a_slower_rung_takes_more_for_the_side_information_or_a_coarser_map() -> None:
     use = blocks(16, 16, 192)
-    slow, fast = (use.side_layout(4000, r) for r in (LADDER[0], LADDER[-1]))
+    slow, fast = (use.head_layout(4000, r) for r in (LADDER[0], LADDER[-1]))
     assert (slow.group or 99) > fast.group > 0
+
+
+def test_a_base_takes_its_share_of_the_block() -> None:
+    """Beside the power scalar and the map, whose sizes do not change."""
+    plain = blocks(16, 16, 192, share=0.035)
+    use = PatchBlocks(16, 16, 192, adaptive=True, most_map_share=0.035, with_base=True)
+    for safe in (LADDER[0], LADDER[1], SAFE, LADDER[-1]):
+        for num in (3000, 7800, 15_000):
+            layout, without = use.head_layout(num, safe), plain.head_layout(num, safe)
+            assert layout.base is not None
+            assert (layout.base.width, layout.base.height) == (256, 256)
+            assert layout.group == without.group
+            more = layout.num_symbols - without.num_symbols
+            assert more == pytest.approx(base_share(safe) * num, abs=1)
+            assert layout.num_bits == digital.payload_bits(layout.num_symbols, safe)
+            assert layout.base_bits > 0.5 * more * safe.spectral_efficiency
+    # Where a block is too small for one, there is none.
+    assert use.head_layout(use.least_symbols(LADDER[0]), LADDER[0]).base is None
+
+
+def test_the_better_the_channel_the_less_goes_as_bits() -> None:
+    shares = [base_share(safe) for safe in LADDER[1:]]
+    assert shares == sorted(shares, reverse=True)
+    assert 0 < shares[-1] < shares[0] < 0.5
 
 
 def test_uniform_rates_are_told_by_the_power_scalar_alone() -> None:
     use = blocks(adaptive=False)
     for num_symbols in (60, 500, use.max_symbols):
-        layout = use.side_layout(num_symbols, SAFE)
+        layout = use.head_layout(num_symbols, SAFE)
         assert (layout.group, layout.num_bits) == (0, 8)
-        counts = use.allocate(None, num_symbols, SAFE).counts
+        counts = allocated(use, None, num_symbols, SAFE).counts
         assert counts.max() - counts.min() <= 1
 
 
 def test_without_bits_an_adaptive_block_is_shared_out_evenly() -> None:
-    allocation = blocks().allocate(None, 2000, SAFE)
+    allocation = allocated(blocks(), None, 2000, SAFE)
     assert allocation.counts.max() - allocation.counts.min() <= 1
 
 
@@ -151,7 +198,7 @@ def test_surprising_patches_get_more() -> None:
     use = blocks(share=0.2)
     y, x = np.mgrid[0:8, 0:8]
     bits = 400 * np.exp2(-np.hypot(y - 3.5, x - 3.5) / 1.5).astype(np.float32)
-    counts = use.allocate(bits, 1000, SAFE).counts
+    counts = allocated(use, bits, 1000, SAFE).counts
     assert counts[3:5, 3:5].mean() > 2 * counts[[0, 0, 7, 7], [0, 7, 0, 7]].mean()
     in_order = counts.ravel()[np.argsort(bits.ravel())]
     assert in_order[:32].mean() < in_order[32:].mean() - 5
@@ -162,9 +209,9 @@ def test_the_least_block_says_something_and_the_most_says_all(safe: Rung) -> Non
     use = blocks(2, 3, 16)
     bits = drawn_bits(2, 3)
     least = use.least_symbols(safe)
-    assert use.allocate(bits, least, safe).counts.sum() >= 1
+    assert allocated(use, bits, least, safe).counts.sum() >= 1
     with pytest.raises(ValueError, match="reals"):
-        use.allocate(bits, use.max_symbols + least + 200, safe)
+        allocated(use, bits, use.max_symbols + least + 200, safe)
     assert blocks(4, 4, 96).max_symbols == 4 * 4 * 96 // 2
 
 
@@ -192,7 +239,7 @@ def test_bits_without_end_still_make_a_block_in_a_few_tries(
         if num_symbols < use.least_symbols(safe):
             continue
         calls.clear()
-        use.allocate(drawn_bits(rows, columns, int(rng.integers(99)), 6.0), num_symbols, safe)
+        allocated(use, drawn_bits(rows, columns, int(rng.integers(99)), 6.0), num_symbols, safe)
         assert len(calls) <= 128
 
 
@@ -200,7 +247,7 @@ def test_bits_without_end_still_make_a_block_in_a_few_tries(
 def test_no_patch_is_promised_more_than_it_holds(seed: int) -> None:
     """Smoothing once put 40 reals where a sketch's patch holds 16."""
     use = blocks(4, 9, 16, share=0.2)
-    allocation = use.allocate(drawn_bits(4, 9, seed, 3.0), 142, rung("qam16-5/6"))
+    allocation = allocated(use, drawn_bits(4, 9, seed, 3.0), 142, rung("qam16-5/6"))
     assert allocation.counts.max() <= 16
     assert allocation.counts.sum() == 2 * (142 - allocation.layout.num_symbols)
 
@@ -209,10 +256,10 @@ def test_every_power_scalar_fits_beside_a_map_that_fills_its_room() -> None:
     """The map's length does not depend on what is written before it."""
     use = blocks(5, 4, 192, share=0.2)
     for seed in range(4):
-        allocation = use.allocate(drawn_bits(5, 4, seed), 1284, rung("qam16-2/3"))
+        allocation = allocated(use, drawn_bits(5, 4, seed), 1284, rung("qam16-2/3"))
         for level_db in range(-22, 46):
             reals = np.full((192, 5, 4), 10 ** (level_db / 20), np.float32)
-            block = use.write(allocation, reals, rung("qam16-2/3"), KEY)
+            block = use.write(allocation, NO_BASE, reals, rung("qam16-2/3"), KEY)
             assert len(block.samples) == 1284
 
 
@@ -221,10 +268,10 @@ def test_every_power_scalar_fits_beside_a_map_that_fills_its_room() -> None:
 
 def test_reals_go_out_channel_after_channel_two_a_symbol() -> None:
     use = blocks(2, 2, 16, adaptive=False)
-    num_symbols = use.side_layout(100, SAFE).num_symbols + 6
-    allocation = use.allocate(None, num_symbols, SAFE)
+    num_symbols = use.head_layout(100, SAFE).num_symbols + 6
+    allocation = allocated(use, None, num_symbols, SAFE)
     reals = drawn_reals(16, 2, 2)
-    samples = use.write(allocation, reals, SAFE, KEY).samples[-6:]
+    samples = use.write(allocation, NO_BASE, reals, SAFE, KEY).samples[-6:]
     flat = reals[:3].ravel()
     scale = math.sqrt(2 * float(np.mean(flat**2)))
     assert samples.real == pytest.approx(flat[0::2] / scale, abs=1e-5)
@@ -236,9 +283,9 @@ def test_the_power_scalar_is_known_within_two_per_cent(level: float) -> None:
     """A quarter of a decibel a step: at most 1.45 % off."""
     use = blocks()
     for factor in np.linspace(1, 1.03, 7):
-        allocation = use.allocate(drawn_bits(8, 8), 1500, SAFE)
+        allocation = allocated(use, drawn_bits(8, 8), 1500, SAFE)
         reals = np.full((96, 8, 8), level * factor, np.float32)
-        block = use.write(allocation, reals, SAFE, KEY)
+        block = use.write(allocation, NO_BASE, reals, SAFE, KEY)
         read = use.read(block.samples, NOISE_VAR, SAFE, KEY)
         assert read is not None
         sent = read.reals[0, 0, 0] / (level * factor)
@@ -266,8 +313,8 @@ def test_noise_on_symbols_is_noise_on_reals_of_the_same_ratio() -> None:
 def test_nothing_to_say_is_finite() -> None:
     """Reals of zeros, as where a still picture does not change at all."""
     use = blocks()
-    allocation = use.allocate(drawn_bits(8, 8), 1000, SAFE)
-    block = use.write(allocation, np.zeros((96, 8, 8), np.float32), SAFE, KEY)
+    allocation = allocated(use, drawn_bits(8, 8), 1000, SAFE)
+    block = use.write(allocation, NO_BASE, np.zeros((96, 8, 8), np.float32), SAFE, KEY)
     assert np.isfinite(block.samples).all()
     assert mean_power(block.samples) <= 1.001
     read = use.read(block.samples, NOISE_VAR, SAFE, KEY)
@@ -278,9 +325,9 @@ def test_bits_are_counted() -> None:
     for adaptive in (False, True):
         use = blocks(adaptive=adaptive)
         allocation, _, block = sent_block(use, 1500)
-        assert block.side_bits == allocation.layout.num_bits
+        assert block.head_bits == allocation.layout.num_bits
         assert block.crc_bits == 16
-        assert (block.side_bits > 8) == adaptive
+        assert (block.head_bits > 8) == adaptive
 
 
 # What is lost.
@@ -327,7 +374,7 @@ def test_side_information_that_asks_for_more_than_there_is_is_lost(
     allocation, reals, _ = sent_block(use, 1500)
     greedy = np.full_like(allocation.indices, 12)
     broken = Allocation(allocation.layout, greedy, allocation.counts)
-    block = use.write(broken, reals, SAFE, KEY)
+    block = use.write(broken, NO_BASE, reals, SAFE, KEY)
     assert use.read(block.samples, NOISE_VAR, SAFE, KEY) is None
 
 
@@ -335,7 +382,7 @@ def test_side_information_that_asks_for_more_than_there_is_is_lost(
 @given(packed=st.binary(min_size=1, max_size=40), seed=st.integers(0, 9))
 def test_any_side_bits_are_read_or_lost(packed: bytes, seed: int) -> None:
     use = blocks(share=0.2)
-    layout = use.side_layout(1500, SAFE)
+    layout = use.head_layout(1500, SAFE)
     bits = np.resize(np.unpackbits(np.frombuffer(packed, np.uint8)), layout.num_bits)
     side = digital.encode_block(bits, layout.num_symbols, SAFE, KEY)
     samples = np.concatenate([side, noise(1500 - layout.num_symbols, 1.0, seed)])

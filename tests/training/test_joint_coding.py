@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from semcast.networks.ntscc import Ntscc, NtsccShape, sent_mask
+from semcast.networks.ntscc import Base, Ntscc, NtsccShape, sent_mask
 from training.channel import SNR_RANGE_DB, believed_snr_db, draw_snr_db
 from training.recipes.ntscc import _across, hyperlatent_like, share_out
 
@@ -88,9 +88,11 @@ class _Seen(Ntscc):
 
     arrived: Tensor
 
-    def from_reals(self, reals: Tensor, counts: Tensor, snr_db: Tensor) -> Tensor:
+    def from_reals(
+        self, reals: Tensor, counts: Tensor, snr_db: Tensor, base: Base | None = None
+    ) -> Tensor:
         self.arrived = reals
-        return super().from_reals(reals, counts, snr_db)
+        return super().from_reals(reals, counts, snr_db, base)
 
 
 @pytest.mark.parametrize("snr_db", [-5.0, 10.0])
@@ -102,7 +104,7 @@ def test_the_way_across_has_noise_at_the_asked_snr_whatever_the_scale(snr_db: fl
     counts = torch.randint(0, 13, (2, 60, 60))
     snr, known = torch.full((2,), snr_db), torch.full((2,), math.nan)
     with torch.inference_mode():
-        made = _across(network, y, counts, snr, known, known)
+        made = _across(network, y, counts, snr, known, known, None)
         sent = network.to_reals(y, counts, known)
     assert made.shape == (2, 3, 960, 960) and made.isfinite().all()
     noise = network.arrived - sent

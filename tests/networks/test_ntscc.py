@@ -19,6 +19,7 @@ from channel_emulator.impairments import ChannelSettings, Emulator
 from semcast.errors import NotFoundError
 from semcast.networks.ntscc import (
     PATCH,
+    Base,
     Hyperprior,
     Ntscc,
     NtsccShape,
@@ -33,6 +34,7 @@ from semcast.networks.post_filter import PostFilter
 from semcast.session import Block, Modality, RadioFrame
 from semcast.weights import read_weights, write_weights
 from training.components import principal_components
+from training.recipes.ntscc import NtsccRecipe
 
 SHAPE = NtsccShape(
     latent_channels=24,
@@ -42,6 +44,7 @@ SHAPE = NtsccShape(
     decoder_widths=(8, 6, 4),
 )
 GREY = NtsccShape(**{**SHAPE.config(), "in_channels": 1, "hyperprior": False})
+BASED = NtsccShape(**{**SHAPE.config(), "base": True})
 UNKNOWN = math.nan
 
 
@@ -211,6 +214,52 @@ def test_what_is_not_linear_begins_with_no_effect(shape: NtsccShape) -> None:
             back = network.from_reals(reals, counts, same_snr(1, 3.0))
             made.append(network.synthesise(back, counts, same_snr(1, 3.0)))
     torch.testing.assert_close(made[2] - made[0], 2 * (made[1] - made[0]), rtol=1e-4, atol=1e-5)
+
+
+# The digital base under it.
+
+
+def based(x: Tensor, patch_bits: float = 4.0) -> Base:
+    """Means of 8x8 pixels, as a base might tell them."""
+    small = nn.functional.avg_pool2d(x, 8)
+    return Base(nn.functional.interpolate(small, scale_factor=8), torch.full((len(x),), patch_bits))
+
+
+def test_a_picture_is_what_its_base_lacks_and_its_base() -> None:
+    base, known, counts = based(PICTURES), same_snr(3, 10.0), uniform(3, 24)
+    klt = Klt(PICTURES - base.picture, 24)
+    network = klt.begin(fresh(BASED))
+    with torch.inference_mode():
+        y = network.analyse(PICTURES, known, base)
+        reals = network.to_reals(y, counts, known, base)
+        back = network.from_reals(reals, counts, known, base)
+        made = network.synthesise(back, counts, known, base)
+        # Of a picture that is its base nothing is left to say.
+        nothing = network.analyse(base.picture, known, base)
+        bare = network.synthesise(nothing, uniform(3, 0), known, base)
+    lacked = PICTURES - base.picture
+    assert float((made - PICTURES).square().mean()) == pytest.approx(
+        klt.error(lacked, 24), rel=0.01
+    )
+    assert float((bare - base.picture).abs().max()) < 0.05
+
+
+def test_a_network_that_learned_reads_its_base_and_how_good_it_is() -> None:
+    network = stirred(fresh(BASED))
+    base, known, counts = based(PICTURES), same_snr(3, 10.0), uniform(3, 12)
+    other = Base(0.5 * base.picture, base.patch_bits)
+    richer = Base(base.picture, 4 * base.patch_bits)
+    with torch.inference_mode():
+        y = network.analyse(PICTURES, known, base)
+        assert not torch.equal(y, network.analyse(PICTURES, known, other))
+        reals = [network.to_reals(y, counts, known, b) for b in (base, richer)]
+        assert not torch.equal(*reals)
+        back = [network.from_reals(reals[0], counts, known, b) for b in (base, richer)]
+        assert not torch.equal(*back)
+        made = [network.synthesise(y, counts, known, b) for b in (base, richer, other)]
+        assert not torch.equal(made[0], made[1])
+        assert not torch.equal(made[0], made[2])
+        assert all(one.isfinite().all() for one in made)
 
 
 # Rates.
@@ -488,25 +537,28 @@ def test_pictures_come_back_in_their_shape(height: int, width: int, shape: Ntscc
 
 def test_the_picture_codec_is_one_that_a_cpu_can_run() -> None:
     """120 ms at 256x256 on two cores: a first frame's coding is 5 GMAC together."""
-    network = Ntscc().eval()
+    network = Ntscc(NtsccRecipe.shape).eval()
     x, known = torch.zeros(1, 3, 256, 256), same_snr(1, 10.0)
+    base = Base(x, torch.zeros(1))
     counts = torch.full((1, 16, 16), 60)
 
-    def macs(call: object, *inputs: Tensor) -> float:
+    def macs(call: object, *inputs: Tensor | Base) -> float:
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             call(*inputs)  # type: ignore[operator]
         return counter.get_total_flops() / 2
 
     y = torch.zeros(1, 192, 16, 16)
-    encode = macs(network.analyse, x, known) + macs(network.to_reals, y, counts, known)
-    decode = macs(network.from_reals, y, counts, known) + macs(network.synthesise, y, counts, known)
+    encode = macs(network.analyse, x, known, base)
+    encode += macs(network.to_reals, y, counts, known, base)
+    decode = macs(network.from_reals, y, counts, known, base)
+    decode += macs(network.synthesise, y, counts, known, base)
     assert encode < 1.2e9
     assert decode < 4e9
     assert sum(p.numel() for p in network.parameters()) * 2 < 5e6, "bytes of its file"
 
 
 def test_a_shape_comes_back_from_json() -> None:
-    for shape in (NtsccShape(), SHAPE, GREY):
+    for shape in (NtsccShape(), SHAPE, GREY, BASED):
         assert NtsccShape.of_config(json.loads(json.dumps(shape.config()))) == shape
 
 

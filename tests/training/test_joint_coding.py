@@ -9,9 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from semcast.air import digital
+from semcast.air.ladder import pick_rung
+from semcast.link import SIDE_MARGIN_DB
 from semcast.networks.ntscc import Base, Ntscc, NtsccShape, sent_mask
+from semcast.parts.patch_blocks import PatchBlocks
 from training.channel import SNR_RANGE_DB, believed_snr_db, draw_snr_db
-from training.recipes.ntscc import _across, hyperlatent_like, share_out
+from training.recipes.ntscc import _across, based, hyperlatent_like, share_out
 
 CPU = torch.device("cpu")
 MANY = 40_000
@@ -112,3 +116,31 @@ def test_the_way_across_has_noise_at_the_asked_snr_whatever_the_scale(snr_db: fl
     for k in range(2):
         ratio = float(sent[k].square().sum() / noise[k].square().sum())
         assert 10 * math.log10(ratio) == pytest.approx(snr_db, abs=0.15)
+
+
+@pytest.mark.parametrize("told_db", [math.nan, 0.0, 6.0, 10.0, 20.0])
+@pytest.mark.parametrize("reals", [20.0, 60.0])
+def test_bases_to_train_with_are_those_of_the_link(told_db: float, reals: float) -> None:
+    """As many bits, and as many reals beside them, as `PatchBlocks` gives a first frame."""
+    picture = np.random.default_rng(1).integers(0, 256, (8, 8, 3), np.uint8)
+    picture = picture.repeat(32, 0).repeat(32, 1)
+    base, patch_bits, left = based(picture, reals, told_db)
+    num_symbols = round(256 * reals / 2)
+    head_rung = pick_rung(told_db - SIDE_MARGIN_DB, None)
+    layout = PatchBlocks(16, 16, 192, adaptive=False, with_base=True).head_layout(
+        num_symbols, head_rung
+    )
+    assert layout.base is not None
+    assert base.shape == picture.shape and base.std() > 10
+    assert 256 * patch_bits == pytest.approx(layout.base_bits, rel=0.05, abs=26)
+    # What is not the base's is the patches', less the power scalar and its CRC.
+    others = digital.num_symbols(8, head_rung)
+    assert 256 * left / 2 == pytest.approx(num_symbols - layout.num_symbols + others, abs=2)
+
+
+def test_where_bits_are_too_few_there_is_no_base_and_it_costs_nothing() -> None:
+    picture = np.full((256, 256, 3), 200, np.uint8)
+    base, patch_bits, left = based(picture, 3.0, math.nan)
+    assert (base == 128).all()
+    assert (patch_bits, left) == (0, 3.0)
+    assert based(picture, 60.0, 10.0, 0.0)[1:] == (0, 60.0)

@@ -27,7 +27,7 @@ from semcast.generators import GENERATORS
 from semcast.link import LinkReceiver, LinkSender
 from semcast.metrics.psnr import psnr_db
 from semcast.networks.latent_video import LatentVideo, LatentVideoShape
-from semcast.networks.ntscc import build_ntscc, bundled_ntscc
+from semcast.networks.ntscc import Base, build_ntscc, bundled_ntscc
 from semcast.parts.learned import codec_weights
 from semcast.parts.patch_blocks import Allocation, PatchBlocks, SentBlock
 from semcast.samples import sample_names, sample_path
@@ -218,13 +218,15 @@ def over_the_link(
 def across(
     frames: NDArray[np.uint8], counts: NDArray[np.int64], snr_db: float
 ) -> NDArray[np.uint8]:
-    """The same by the training graph, both ends told the SNR."""
+    """The same by the training graph, both ends told the SNR, without a base."""
     network, known = bundled_ntscc("ntscc"), torch.full((len(frames),), snr_db)
     x = torch.cat([to_unit(rgb) for rgb in frames])
     torch.manual_seed(5)
     with torch.inference_mode():
-        y = network.analyse(x, known)
-        made = _across(network, y, torch.from_numpy(counts), known, known, known)
+        grey = Base(torch.zeros_like(x), torch.zeros(len(x)))
+        base = grey if network.shape.base else None
+        y = network.analyse(x, known, base)
+        made = _across(network, y, torch.from_numpy(counts), known, known, known, base)
     return np.stack([to_pixels(one[None]) for one in made])
 
 

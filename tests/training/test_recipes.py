@@ -202,6 +202,8 @@ def test_every_part_of_the_network_learns(trained: Trained) -> None:
         for k, name in enumerate(names)
         if k not in moments or not moments[k]["exp_avg"].abs().max() > 0
     ]
+    # What stands for an SNR that is not known is needed one time in ten: not in every few steps.
+    still = [name for name in still if not name.endswith("unknown_snr")]
     # An output bias before a batch norm has no effect, and a part that is entered rarely may have
     # been passed by in so few steps.
     assert len(still) <= 0.05 * len(names), still

@@ -20,8 +20,9 @@ class Learned:
 
     network: weight file of pictures that stand for themselves. every_frame: one each frame; else
     one a segment. adaptive: rates by patch, told beside the picture; else the same for all.
-    changes: weight file of what is sent at the frames between, if anything: what changed.
-    key_share: of a segment's symbols, for the picture at its start, where changes are sent too.
+    changes: weight file of what is sent at the frames between, if it is what changed. smaller: it
+    is pictures in fewer symbols. key_share: of a segment's symbols, for the picture at its start,
+    where something is sent between.
     """
 
     modality: Modality
@@ -29,6 +30,7 @@ class Learned:
     every_frame: bool = False
     adaptive: bool = False
     changes: str = ""
+    smaller: bool = False
     key_share: float = 1.0
 
     @property
@@ -157,7 +159,7 @@ SCHEMES: dict[str, Scheme] = {
             learned=Learned(
                 Modality.SKETCH,
                 SKETCH_NETWORK,
-                changes="sketch_video",
+                smaller=True,
                 key_share=1024 / _GVSC_SKETCHES,
             ),
             caption_share=_gvsc_caption_share(_GVSC_SKETCHES),

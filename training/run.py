@@ -28,7 +28,6 @@ RECIPES = {
     "picture-video": "training.recipes.latent_video:PictureVideo",
     "segmenter": "training.recipes.segmenter:Segmenter",
     "sketch": "training.recipes.sketch:Sketch",
-    "sketch-video": "training.recipes.sketch_video:SketchVideo",
 }
 """Where each recipe is; imported when asked for."""
 

@@ -1,6 +1,7 @@
 """Pictures and sketches over the air by learned joint source-channel coding: analogue blocks.
 
-A picture each frame, or one at the start of each segment; between those nothing, or what changed.
+A picture each frame, or one at the start of each segment; between those nothing, smaller pictures,
+or what changed.
 Sizes are fixed at set-up. Noise on the symbols is noise in the picture: only the few digital
 symbols in front (`patch_blocks`) have a CRC, and they go at a rung that is safe well below the SNR.
 Each end uses the SNR it knows: the transmitter the one that feedback told, the receiver its own
@@ -66,13 +67,14 @@ class _LearnedPart:
         self._picture_size = _size(setup, learned.modality)
         self._code = PictureCode(learned.network, *self._picture_size, adaptive=learned.adaptive)
         self._changes = ChangeCode(learned.changes, *self._code.grid) if learned.changes else None
+        self._between = self._changes or (self._code if learned.smaller else None)
         frames = setup.segment_frames
         asked = segment_symbols // frames if learned.every_frame else segment_symbols
-        if self._changes and frames > 1:
+        self._asked_between = self._symbols_between = 0
+        if self._between and frames > 1:
             asked = round(learned.key_share * segment_symbols)
-            between = (segment_symbols - asked) // (frames - 1)
-            self._asked_change = between
-            self._change_symbols = min(between, self._changes.max_symbols)
+            self._asked_between = (segment_symbols - asked) // (frames - 1)
+            self._symbols_between = min(self._asked_between, self._between.max_symbols)
         self._asked_picture = asked
         self._picture_symbols = min(asked, self._code.max_symbols)
 
@@ -86,11 +88,11 @@ class _LearnedPart:
         picture_share = 1 / frames if learned.every_frame else 1.0
         blocks: list[tuple[PictureCode | ChangeCode, int, float]]
         blocks = [(self._code, self._asked_picture, picture_share)]
-        if self._changes and frames > 1:
-            change_share = (1 - learned.key_share) / (frames - 1)
+        if self._between and frames > 1:
+            share_between = (1 - learned.key_share) / (frames - 1)
             blocks = [
                 (self._code, self._asked_picture, learned.key_share),
-                (self._changes, self._asked_change, change_share),
+                (self._between, self._asked_between, share_between),
             ]
         needed = 0.0
         for code, asked, share in blocks:
@@ -116,10 +118,12 @@ class _LearnedPart:
     def _begins(self, sequence: int) -> bool:
         return self._learned.every_frame or sequence % self._setup.segment_frames == 0
 
+    def _stands_alone(self, sequence: int) -> bool:
+        """Whether what a frame sends is a picture, and not what changed."""
+        return self._begins(sequence) or self._learned.smaller
+
     def _symbols(self, sequence: int) -> int:
-        if self._begins(sequence):
-            return self._picture_symbols
-        return self._change_symbols if self._changes else 0
+        return self._picture_symbols if self._begins(sequence) else self._symbols_between
 
     def _key(self, sequence: int) -> int:
         return block_key(self._setup.seed, sequence, self.modality)
@@ -173,7 +177,7 @@ class LearnedSender(_LearnedPart):
         if not num_symbols:
             return _NOTHING
         picture = self._picture(semantics)
-        if self._begins(sequence):
+        if self._stands_alone(sequence):
             block, latent, ground = self._code.encode(picture, num_symbols, rung, snr_db, key)
             self._expected = _Context(latent, ground)
         else:
@@ -224,7 +228,7 @@ class LearnedReceiver(_LearnedPart):
             return ReceivedPart(Received(), expected=False, ok=came_before, resent=None)
         key = self._key(sequence)
         held, resent = None, None
-        if self._begins(sequence):
+        if self._stands_alone(sequence):
             if picture := self._code.decode(samples, noise_var, rung, key):
                 held, resent = _Context(*picture[:2]), picture[2]
         elif self._changes and self._held:

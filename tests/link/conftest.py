@@ -26,7 +26,6 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> None:
         ntscc=linear_ntscc(3, base=True),
         djscc_sketch_k03=linear_ntscc(1),
         picture_video=linear_video(3),
-        sketch_video=linear_video(1),
     )
     monkeypatch.setattr("semcast.parts.learned.digest", lambda name: "0a1b2c3d")
 

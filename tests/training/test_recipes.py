@@ -55,7 +55,6 @@ OWN = {
     "picture-video": {"codec": PICTURE_CODE, "num_frames": "3"},
     "segmenter": {"held_out": "e", "all_clips": "true"},
     "sketch": {"windows": "4", "scenes": "0"},
-    "sketch-video": {"codec": SKETCH_CODE, "num_frames": "3"},
 }
 """What single recipes need beside TINY, and parts of them that are off unless asked for."""
 

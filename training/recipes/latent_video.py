@@ -1,4 +1,4 @@
-"""What changed since the last frame, to symbols: for pictures here, for sketches in `sketch_video`.
+"""What changed since the last frame, to symbols.
 
 The picture codec stays as it is: a window's frames become its latents, the first crosses as a
 picture, the others as changes, each end with its own context. Errors are those of latents, which

@@ -87,8 +87,12 @@ async def test_dragging_sends_about_ten_values_a_second_and_the_last_one_last() 
     async with visit() as here:
         page = here.page
         await page.get_by_test_id("start").click()
-        await until(lambda: sessions(here))
-        box = await page.get_by_test_id("snr-slider").bounding_box()
+        await expect(page.locator("#state")).to_have_attribute("data-state", "streaming")
+        await until(lambda: moves(page, "video-received"), 20)
+        slider = page.get_by_test_id("snr-slider")
+        # Hovering waits until the page stands still: what a session brings moves the slider down.
+        await slider.hover()
+        box = await slider.bounding_box()
         assert box is not None
         await page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 20)
         await page.mouse.down()

@@ -18,7 +18,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from semcast.air.ladder import pick_rung
-from semcast.codecs.base_layer import base_layout, encode_base, no_base
 from semcast.codecs.patch_rates import choose_indices, reals_of_patches
 from semcast.metrics.psnr import psnr_db
 from semcast.networks.ntscc import (
@@ -31,7 +30,6 @@ from semcast.networks.ntscc import (
     power_scale,
 )
 from semcast.networks.pixels import to_pixels, to_unit
-from semcast.parts.patch_blocks import base_share
 from training.channel import MEASURED_AT_DB, SNR_RANGE_DB, believed_snr_db
 from training.components import principal_components
 from training.data import Augment, Library, WindowSampler, held_out_frames
@@ -248,6 +246,10 @@ def based(
     Bits and reals are a patch's. told_db: what the transmitter knows of the SNR. share: of the
     symbols, for the base; None for what the link takes. No base costs nothing.
     """
+    # What compiles and range-codes is imported where it is used: a lent machine lacks it.
+    from semcast.codecs.base_layer import base_layout, encode_base, no_base
+    from semcast.parts.patch_blocks import base_share
+
     height, width = picture.shape[:2]
     patches = height * width / PATCH**2
     rung = pick_rung(told_db - _SIDE_MARGIN_DB, None)

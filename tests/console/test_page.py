@@ -117,12 +117,16 @@ async def test_what_is_moved_while_a_session_starts_reaches_it() -> None:
         # Longer than the slider goes on standing still for its own sake.
         await asyncio.sleep(1.0)
         here.transmitter.may_start.set()
-        await until(lambda: [snr_db for _, snr_db in here.transmitter.updates] == [4.5])
+        await until(lambda: [snr_db for _, snr_db in here.transmitter.updates][-1:] == [4.5])
         await expect(page.locator("#state")).to_have_attribute("data-state", "streaming")
         await expect(slider).to_have_value("4.5")
         await expect(page.get_by_test_id("channel-rayleigh")).to_be_checked()
-        [session] = await sessions(here)
-        assert (session["snr_db"], session["channel"]) == (4.5, "rayleigh")
+
+        async def told() -> bool:
+            [session] = await sessions(here)
+            return (session["snr_db"], session["channel"]) == (4.5, "rayleigh")
+
+        await until(told)
 
 
 async def test_reload_and_another_page_join_the_running_session() -> None:

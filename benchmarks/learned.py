@@ -4,7 +4,7 @@
         --captions ../shared/data/video/captions.csv
     .venv/bin/python -m benchmarks.learned video ../shared/data/video/val/*.mp4
     .venv/bin/python -m benchmarks.learned agree ../shared/data/video/val/*.mp4
-    .venv/bin/python -m benchmarks.learned speed ../shared/data/video/val/*.mp4
+    GOMP_SPINCOUNT=0 .venv/bin/python -m benchmarks.learned speed ../shared/data/video/val/*.mp4
 
 All run the services' own code in one process (`semcast send --in-process`), passthrough generator,
 256x256 at 4 fps, segments of 8 frames.

@@ -40,7 +40,7 @@ from benchmarks.meaning import run
 from channel_emulator.impairments import ChannelSettings, Emulator
 from semcast.link import LinkReceiver, LinkSender
 from semcast.metrics.psnr import psnr_db
-from semcast.networks.ntscc import bundled_ntscc, noisy, power_scale
+from semcast.networks.ntscc import Base, bundled_ntscc, noisy, power_scale
 from semcast.networks.pixels import to_pixels, to_unit
 from semcast.report import Report
 from semcast.schemes import PICTURE_NETWORK, SCHEMES, symbols_per_frame
@@ -166,7 +166,7 @@ def through_link(frames: Pictures, snr_db: float, seed: int) -> tuple[Pictures, 
 
 
 def through_graph(frames: Pictures, snr_db: float, num_reals: int) -> Pictures:
-    """The same frames as in training; uniform rates."""
+    """The same frames as in training; uniform rates, no base."""
     network = bundled_ntscc(PICTURE_NETWORK)
     x = to_unit(torch.from_numpy(frames))
     known = torch.full((len(x),), snr_db)
@@ -174,11 +174,13 @@ def through_graph(frames: Pictures, snr_db: float, num_reals: int) -> Pictures:
     counts = torch.full((patches,), num_reals // patches)
     counts[: num_reals % patches] += 1
     counts = counts.view(1, SIZE // 16, SIZE // 16).expand(len(x), -1, -1)
+    base = Base(torch.zeros_like(x), torch.zeros(len(x)))
     with torch.inference_mode():
-        reals = network.to_reals(network.analyse(x, known), counts, known)
+        reals = network.to_reals(network.analyse(x, known, base), counts, known, base)
         scale = power_scale(reals, counts)
-        y = network.from_reals(noisy(reals / scale, counts, snr_db=known) * scale, counts, known)
-        return to_pixels(network.synthesise(y, counts, known)).numpy()
+        received = noisy(reals / scale, counts, known) * scale
+        y = network.from_reals(received, counts, known, base)
+        return to_pixels(network.synthesise(y, counts, known, base)).numpy()
 
 
 def agree(clips: list[Path]) -> Rows:

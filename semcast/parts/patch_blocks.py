@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from semcast.air import crc, digital
 from semcast.air.ladder import Rung
+from semcast.air.ladder import rung as find_rung
 from semcast.codecs.base_layer import BaseLayout, base_layout
 from semcast.codecs.errors import CorruptPayloadError
 from semcast.codecs.patch_rates import LEVELS, choose_indices, reals_of_patches
@@ -35,6 +36,9 @@ as much as a tenth of the symbols, and 0.1 dB at 0 dB (without a base)."""
 
 _FIRST_BASE_SHARE = 0.25
 """At the slowest rung, which stands for an SNR that is not known as well as for a low one."""
+
+_FASTEST_SMALL = find_rung("qpsk-3/4")
+"""For a head without a base."""
 
 _GROUPS = (1, 2, 4)
 _BITS_PER_INDEX = 1.75
@@ -62,13 +66,22 @@ def base_share(rung: Rung) -> float:
     return min(max(0.4 - 0.085 * rung.spectral_efficiency, 0.06), 0.36)
 
 
+def _small_rung(rung: Rung) -> Rung:
+    """Of a head without a base: 4-QAM at most.
+
+    So few symbols of 16- and 64-QAM do not tell their own scale, and get lost at any SNR.
+    """
+    return min(rung, _FASTEST_SMALL, key=lambda each: each.index)
+
+
 @dataclass(frozen=True, slots=True)
 class HeadLayout:
     """group: patches a side that share a rate index, 0 for a uniform rate.
 
-    num_symbols, num_bits: of the head. base_bits: those of the base, if there is one.
+    rung, num_symbols, num_bits: of the head. base_bits: those of the base, if there is one.
     """
 
+    rung: Rung
     group: int
     num_symbols: int
     num_bits: int
@@ -135,21 +148,32 @@ class PatchBlocks:
 
     def least_symbols(self, rung: Rung) -> int:
         """Of a block that can say anything."""
-        return digital.num_symbols(_SCALE_BITS, rung) + 1
+        return digital.num_symbols(_SCALE_BITS, _small_rung(rung)) + 1
 
     def head_layout(self, num_symbols: int, rung: Rung) -> HeadLayout:
         """Of a block of so many symbols, at a rung that is safe."""
+        if self._with_base:
+            layout = self._layout_with_base(num_symbols, rung)
+            if layout is not None:
+                return layout
+        rung = _small_rung(rung)
         group, map_bits = self._map_size(num_symbols, rung)
         other_bits = _SCALE_BITS + map_bits
         needed = digital.num_symbols(other_bits, rung)
-        if self._with_base:
-            enlarged = needed + round(base_share(rung) * num_symbols)
-            base_bits = digital.payload_bits(enlarged, rung) - other_bits
-            base = base_layout(PATCH * self.columns, PATCH * self.rows, base_bits)
-            if base is not None:
-                return HeadLayout(group, enlarged, other_bits + base_bits, base_bits, base)
         num_bits = digital.payload_bits(needed, rung) if group else other_bits
-        return HeadLayout(group, needed, num_bits)
+        return HeadLayout(rung, group, needed, num_bits)
+
+    def _layout_with_base(self, num_symbols: int, rung: Rung) -> HeadLayout | None:
+        """None where a base has no room."""
+        group, map_bits = self._map_size(num_symbols, rung)
+        other_bits = _SCALE_BITS + map_bits
+        needed = digital.num_symbols(other_bits, rung)
+        enlarged = needed + round(base_share(rung) * num_symbols)
+        base_bits = digital.payload_bits(enlarged, rung) - other_bits
+        base = base_layout(PATCH * self.columns, PATCH * self.rows, base_bits)
+        if base is None:
+            return None
+        return HeadLayout(rung, group, enlarged, other_bits + base_bits, base_bits, base)
 
     def _map_size(self, num_symbols: int, rung: Rung) -> tuple[int, int]:
         """Group and bits of the finest rate map that is worth its symbols; 0, 0 for none."""
@@ -196,7 +220,7 @@ class PatchBlocks:
         head[: len(written)] = written
         analogue = np.ascontiguousarray(sent / (scale * math.sqrt(2)), np.float32)
         block = [
-            digital.encode_block(head, layout.num_symbols, rung, key),
+            digital.encode_block(head, layout.num_symbols, layout.rung, key),
             analogue.view(np.complex64),
         ]
         crc_bits = crc.length_bits(digital.crc_kind(layout.num_bits))
@@ -211,7 +235,7 @@ class PatchBlocks:
         """
         layout = self.head_layout(len(samples), rung)
         head, analogue = samples[: layout.num_symbols], samples[layout.num_symbols :]
-        found = digital.decode_block(head, noise_var, rung, layout.num_bits, key)
+        found = digital.decode_block(head, noise_var, layout.rung, layout.num_bits, key)
         if found.payload is None or found.resent is None:
             return None
         level, base, rate_map = np.split(

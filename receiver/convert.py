@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from receiver.streams import FrameOutcome
+from semcast.networks.strokes import DRAWN
 from semcast.rpc.messages import modality_to_proto, samples_to_bytes
 from semcast.schemes import find_scheme
 from semcast.semantics import Received
@@ -49,10 +50,6 @@ def telemetry_to_proto(setup: SessionSetup, outcome: FrameOutcome) -> link_pb2.R
     )
 
 
-_DRAWN = 128
-"""Strength from which people are shown a stroke."""
-
-
 def _semantics_to_proto(came: Received) -> link_pb2.ReceivedSemantics:
     """What came anew, for people to look at."""
     message = link_pb2.ReceivedSemantics(has_contours=came.contours is not None)
@@ -71,7 +68,7 @@ def _semantics_to_proto(came: Received) -> link_pb2.ReceivedSemantics:
         )
     if came.sketch is not None:
         height, width = came.sketch.shape
-        packed = np.packbits(came.sketch >= _DRAWN, axis=1).tobytes()
+        packed = np.packbits(came.sketch >= DRAWN, axis=1).tobytes()
         message.sketch.CopyFrom(link_pb2.Bitmap(width_px=width, height_px=height, data=packed))
     if came.motion is not None:
         message.motion_percent = 100 * came.motion

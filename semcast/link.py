@@ -63,9 +63,9 @@ CONTROL_MARGIN_DB = 4.0
 FADE_MARGIN_DB = 6.0
 """Below the mean SNR in Rayleigh fading: 22 % of frames fade deeper (1 - exp(-10^-0.6)); ours."""
 
-SIDE_MARGIN_DB = 3.0
-"""What tells how to read analogue symbols is sent at a rung safe this far below the SNR; ours. So
-it fails once in thousands of frames where the rung itself would fail once in a hundred."""
+HEAD_MARGIN_DB = 3.0
+"""The head of analogue symbols is sent at a rung safe this far below the SNR; ours. At ten SNRs
+from -5 to 20 dB one of 40,000 heads of 8 bits was lost, and none of 110,000 larger ones."""
 
 _LEAST_PILOT_CORRELATION = 0.4
 """A frame whose pilots are less like those sent was lost in a burst: 1 is expected of one that was
@@ -283,7 +283,8 @@ _SLOWEST_USABLE_AT_MOST = "qpsk-1/2"
 class _Terms:
     """What is in force for a frame.
 
-    safe_rung: holds `SIDE_MARGIN_DB` below the SNR that feedback told, whatever the session's rung.
+    safe_rung: where there are analogue symbols, holds `HEAD_MARGIN_DB` below the SNR that feedback
+    told, whatever the session's rung.
     """
 
     rung: Rung
@@ -319,8 +320,10 @@ class _Agreement:
         before_any = grid.slowest_rung, math.nan
         rung, snr_db = self._asked.pop(sequence, before_any)
         rung = grid.fixed_rung or rung
-        margin_db = SIDE_MARGIN_DB + (FADE_MARGIN_DB if self._fading else 0.0)
-        safe_rung = ladder.pick_rung(snr_db - margin_db, None)
+        safe_rung = rung
+        if grid.scheme.learned:
+            margin_db = HEAD_MARGIN_DB + (FADE_MARGIN_DB if self._fading else 0.0)
+            safe_rung = ladder.pick_rung(snr_db - margin_db, None)
         if not grid.choices:
             return _Terms(rung, next(iter(grid.schemes)), safe_rung)
         picked = pick_scheme(snr_db, self._scheme, grid.choices)
@@ -365,7 +368,7 @@ class LinkSender:
         codec = grid.scheme.video_codec
         if modality == Modality.VIDEO and codec and grid.fixed_rung:
             return VideoSender(self._setup, num_symbols, codec, grid.fixed_rung)
-        if grid.scheme.learned and modality == grid.scheme.learned.modality:
+        if grid.scheme.learned and grid.is_analogue(modality):
             return LearnedSender(self._setup, grid.scheme.learned, num_symbols)
         if modality == Modality.CAPTION:
             return CaptionSender(self._setup, num_symbols)
@@ -466,7 +469,7 @@ class LinkReceiver:
         codec = grid.scheme.video_codec
         if modality == Modality.VIDEO and codec:
             return VideoReceiver(self._setup, num_symbols, codec)
-        if grid.scheme.learned and modality == grid.scheme.learned.modality:
+        if grid.scheme.learned and grid.is_analogue(modality):
             return LearnedReceiver(self._setup, grid.scheme.learned, num_symbols)
         if modality == Modality.CAPTION:
             return CaptionReceiver(self._setup, num_symbols)

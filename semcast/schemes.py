@@ -177,7 +177,7 @@ SCHEMES: dict[str, Scheme] = {
                 PICTURE_NETWORK,
                 adaptive=True,
                 changes="picture_video",
-                # Ours: chosen on training clips, see docs/GENERATORS.md.
+                # Ours, not tuned.
                 key_share=0.4,
             ),
         ),

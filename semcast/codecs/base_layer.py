@@ -3,7 +3,7 @@
 Analogue symbols share power among what they carry: a few strong components (the colours of large
 areas) would take most of it, where a few hundred bits tell them nearly as well. So those go as
 bits, and what is left is small and even. A picture larger than a low-res frame can serve is coded
-as a mosaic of them, one after the other in one range coder; the last fills the payload.
+as a mosaic of them, one after the other in one range coder.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcast.codecs import lowres
-from semcast.codecs.lowres_frame import LowresState, reconstruct, write_frame
-from semcast.codecs.lowres_picture import planes_from_rgb
-from semcast.codecs.lowres_search import plan_frames
+from semcast.codecs.lowres_frame import LowresState
 from semcast.codecs.range_payload import PayloadReader, PayloadWriter
 
 GREY = 128
@@ -56,30 +54,21 @@ def base_layout(width: int, height: int, num_bits: int) -> BaseLayout | None:
 
 
 def encode_base(
-    picture: Picture, layout: BaseLayout, num_bits: int, prefix: PayloadWriter | None = None
+    picture: Picture, layout: BaseLayout, num_bits: int
 ) -> tuple[NDArray[np.uint8], Picture]:
-    """The whole payload, num_bits long, and the base that both ends then have, [H, W, 3].
-
-    prefix: symbols that the payload begins with.
-    """
-    small = _shrunk(picture, layout)
+    """The payload, num_bits long, and the base that both ends then have, [H, W, 3]."""
     states: list[LowresState] = []
-    writer = PayloadWriter() if prefix is None else prefix.clone()
-    for index, tile in enumerate(small):
-        left = layout.count - index
-        if left == 1:
-            payload, state = lowres.encode(tile, None, num_bits, prefix=writer)
-            states.append(state)
-            return payload, _assembled(states, layout)
-        budget = writer.num_bits + (num_bits - writer.num_bits) // left
-        for plan in plan_frames(planes_from_rgb(tile), None, budget - writer.num_bits):
-            attempt = writer.clone()
-            write_frame(attempt, plan, None, layout.geometry)
-            if attempt.num_bits <= budget:
-                break
-        writer = attempt
-        states.append(reconstruct(plan, None, layout.geometry))
-    raise AssertionError("a layout has at least one low-res frame")
+    writer = PayloadWriter()
+    for index, tile in enumerate(_shrunk(picture, layout)):
+        # Each has an even share of what those before it left.
+        written = writer.num_bits
+        budget = written + (num_bits - written) // (layout.count - index)
+        writer, state = lowres.write(tile, None, budget, writer)
+        states.append(state)
+    payload = np.zeros(num_bits, np.uint8)
+    bits = writer.finish()
+    payload[: len(bits)] = bits
+    return payload, _assembled(states, layout)
 
 
 def read_base(reader: PayloadReader, layout: BaseLayout) -> Picture:

@@ -35,6 +35,7 @@ __all__ = [
     "read",
     "shrink",
     "warm_up",
+    "write",
 ]
 
 MIN_BUDGET_BITS = 24
@@ -88,8 +89,26 @@ def encode(
     Raises `InputError` where less than `MIN_BUDGET_BITS` are left for the frame, for a picture of
     another kind, or a reference of another size.
     """
-    writer = PayloadWriter() if prefix is None else prefix
-    room = budget_bits - writer.num_bits
+    writer, state = write(
+        frame_rgb, reference, budget_bits, PayloadWriter() if prefix is None else prefix
+    )
+    bits = writer.finish()
+    payload = np.zeros(budget_bits, dtype=np.uint8)
+    payload[: len(bits)] = bits
+    return payload, state
+
+
+def write(
+    frame_rgb: NDArray[np.uint8],
+    reference: LowresState | None,
+    budget_bits: int,
+    prefix: PayloadWriter,
+) -> tuple[PayloadWriter, LowresState]:
+    """`encode` in a payload that goes on: a writer at most `budget_bits` long, and the state.
+
+    Raises as `encode` does.
+    """
+    room = budget_bits - prefix.num_bits
     if room < MIN_BUDGET_BITS:
         raise InputError(
             f"a low-res frame needs at least {MIN_BUDGET_BITS} bits, not {room}; "
@@ -104,13 +123,10 @@ def encode(
         )
     target = planes_from_rgb(frame_rgb)
     for plan in plan_frames(target, reference, room):
-        whole = writer.clone()
+        whole = prefix.clone()
         write_frame(whole, plan, reference, geometry)
-        bits = whole.finish()
-        if len(bits) <= budget_bits:
-            payload = np.zeros(budget_bits, dtype=np.uint8)
-            payload[: len(bits)] = bits
-            return payload, reconstruct(plan, reference, geometry)
+        if whole.num_bits <= budget_bits:
+            return whole, reconstruct(plan, reference, geometry)
     raise AssertionError("the shortest frame exceeds MIN_BUDGET_BITS: a fault in the tables")
 
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+PATCH = 16
+"""Pixels per side of a patch."""
+
 LEVELS = np.array([0, 2, 4, 8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192])
 """Reals a patch, by rate index: 4 bits, as in NTSCC. Ours: finer where few are sent."""
 

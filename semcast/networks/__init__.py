@@ -1,1 +1,4 @@
-"""Learned networks that both ends share, and the blocks they are made of. Needs torch."""
+"""Learned networks that both ends share, and the blocks they are made of.
+
+Needs torch, but for `strokes`.
+"""

@@ -23,7 +23,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from semcast.networks.ntscc import Hyperprior, PatchBlock, RateEmbedding, sent_mask
+from semcast.networks.ntscc import (
+    Hyperprior,
+    PatchBlock,
+    RateEmbedding,
+    begin_power_allocation,
+    sent_mask,
+)
 from semcast.networks.transforms import AttentionFeature
 from semcast.weights import find_weights, read_weights
 
@@ -58,18 +64,9 @@ class LatentVideo(nn.Module):
         self.fuse_block = PatchBlock(channels, width, conditional=True)
         self.hyperprior = Hyperprior(channels)
 
-    @torch.no_grad()
     def begin_linear(self, variances: Tensor) -> None:
         """Sets the heads to SoftCast's power allocation for innovations of these variances, [C]."""
-        gains = variances.clamp_min(1e-4) ** -0.25
-        for head, diagonal in (
-            (self.channel_head, gains),
-            (self.from_channel_head, 1 / gains),
-        ):
-            head.weight.zero_()
-            head.bias.zero_()  # type: ignore[union-attr]
-            for index, value in enumerate(diagonal[: self.shape.max_reals]):
-                head.weight[index, index] = value
+        begin_power_allocation(self.channel_head, self.from_channel_head, variances)
 
     def predict(self, context: Tensor, snr_db: Tensor) -> Tensor:
         """This frame's latent, as far as the last one tells; snr_db: [B], NaN where unknown."""

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from semcast.codecs.patch_rates import PATCH
 from semcast.networks.post_filter import PostFilter
 from semcast.networks.transforms import (
     DECODER_WIDTHS,
@@ -40,15 +41,13 @@ from semcast.networks.transforms import (
 )
 from semcast.weights import find_weights, read_weights
 
-PATCH = 16
-"""Pixels per side of a patch."""
-
 _RATE_FEATURES = 24
 _HYPER_WIDTH = 48
 _HYPER_CHANNELS = 32
 _LEAST_SCALE = 0.11
 """Of a Gaussian over unit steps; below it everything is one bin."""
 _LEAST_POWER = 1e-12
+_LEAST_VARIANCE = 1e-4
 _LATENT_SCALE = 4.0
 """Of the transform: unit steps of latents are then errors of about 30 dB."""
 
@@ -233,15 +232,8 @@ class Ntscc(nn.Module):
         by_channel = mean.view(self.shape.in_channels, -1).mean(1)
         self.patch_synthesis.bias.copy_(by_channel)  # type: ignore[union-attr]
         # The mean patch is flat enough that its mean stands for it.
-        gains = (_LATENT_SCALE**2 * variances).clamp_min(1e-4) ** -0.25
-        for head, diagonal in (
-            (self.channel_head, gains),
-            (self.from_channel_head, 1 / gains),
-        ):
-            head.weight.zero_()
-            head.bias.zero_()  # type: ignore[union-attr]
-            for index, value in enumerate(diagonal[: self.shape.max_reals]):
-                head.weight[index, index] = value
+        variances = _LATENT_SCALE**2 * variances
+        begin_power_allocation(self.channel_head, self.from_channel_head, variances)
 
     def analyse(self, picture: Tensor, snr_db: Tensor, base: Base | None = None) -> Tensor:
         """Latent y [B, C, H/16, W/16]; snr_db: [B], NaN where unknown."""
@@ -300,6 +292,18 @@ class Ntscc(nn.Module):
         for block in self.from_channel:
             y = block(y, rate, snr_db)
         return y  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def begin_power_allocation(
+    channel_head: nn.Conv2d, from_channel_head: nn.Conv2d, variances: Tensor
+) -> None:
+    """Sets two 1x1 convolutions to SoftCast's gains, variance^-1/4, and back; variances: [C]."""
+    gains = variances.clamp_min(_LEAST_VARIANCE) ** -0.25
+    for head, diagonal in ((channel_head, gains), (from_channel_head, 1 / gains)):
+        weight = torch.diag(diagonal)[: head.out_channels, : head.in_channels]
+        head.weight.copy_(weight[:, :, None, None])
+        nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
 
 def sent_mask(counts: Tensor, max_reals: int) -> Tensor:

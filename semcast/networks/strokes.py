@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from semcast.codecs.patch_rates import PATCH
 from semcast.codecs.sketch_bitmap import checked, thin
 from semcast.errors import InputError
-from semcast.networks.ntscc import PATCH
 
 MAX_PIXELS = 256 * 256
 """About the largest picture. Sketchers look at no more (`transmitter.extractors.sketcher`)."""
@@ -23,7 +23,7 @@ _LINE_SIGMA = 1.0
 _LINE_GAIN = 2.5
 """A straight line is a Gaussian 2.4 pixels wide at half its height, which is white."""
 
-_DRAWN = 128
+DRAWN = 128
 """Level from which a pixel is on a line: half of a line's height."""
 
 Plane = NDArray[np.uint8]
@@ -78,6 +78,6 @@ def to_strength(picture: Plane, width: int, height: int) -> Plane:
 
 def to_strokes(strength: Plane) -> Plane:
     """Lines one pixel wide where a picture or its strength is bright: uint8 [H, W] of 0 and 1."""
-    lines = (strength >= _DRAWN).astype(np.uint8)
+    lines = (strength >= DRAWN).astype(np.uint8)
     thin(lines)
     return lines

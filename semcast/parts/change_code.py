@@ -65,7 +65,7 @@ class ChangeCode:
             reals = self._network.to_reals(innovation, on_patches, known)
             expected = self._network.from_reals(reals, on_patches, predicted, known)
         no_base = np.empty(0, np.uint8)
-        return self._blocks.write(allocation, no_base, reals[0].numpy(), rung, key), expected
+        return self._blocks.write(allocation, no_base, reals[0].numpy(), key), expected
 
     def decode(
         self,

@@ -1,11 +1,10 @@
 """Pictures and sketches over the air by learned joint source-channel coding: analogue blocks.
 
 A picture each frame, or one at the start of each segment; between those nothing, smaller pictures,
-or what changed.
-Sizes are fixed at set-up. Noise on the symbols is noise in the picture: only the few digital
-symbols in front (`patch_blocks`) have a CRC, and they go at a rung that is safe well below the SNR.
-Each end uses the SNR it knows: the transmitter the one that feedback told, the receiver its own
-estimate; before the first feedback, none.
+or what changed. Sizes are fixed at set-up. Noise on the symbols is noise in the picture: only the
+few digital symbols in front (`patch_blocks`) have a CRC, and they go at a rung that is safe well
+below the SNR. Each end uses the SNR it knows: the transmitter the one that feedback told, the
+receiver its own estimate; before the first feedback, none.
 """
 
 from __future__ import annotations
@@ -20,9 +19,10 @@ from numpy.typing import NDArray
 from semcast.air.control import ControlField
 from semcast.air.ladder import LADDER, Rung
 from semcast.errors import InputError
+from semcast.networks.strokes import picture_size, to_picture, to_strength
 from semcast.parts import ReceivedPart, SentPart, block_key
 from semcast.parts.change_code import ChangeCode
-from semcast.parts.picture_code import Ground, PictureCode, load_ntscc, snr_db_of
+from semcast.parts.picture_code import Ground, PictureCode, snr_db_of
 from semcast.schemes import Learned
 from semcast.semantics import Received, Semantics
 from semcast.session import Modality, SessionSetup
@@ -38,8 +38,6 @@ def _size(setup: SessionSetup, modality: Modality) -> tuple[int, int]:
     """Width and height of what the network is given."""
     if modality == Modality.KEYFRAME:
         return setup.width, setup.height
-    from semcast.networks.strokes import picture_size
-
     return picture_size(setup.width, setup.height)
 
 
@@ -62,8 +60,6 @@ class _LearnedPart:
         self._setup = setup
         self._learned = learned
         self._segment_symbols = segment_symbols
-        # Asked for first, as it says what is missing where nothing learned can run.
-        load_ntscc(learned.network)
         self._picture_size = _size(setup, learned.modality)
         self._code = PictureCode(learned.network, *self._picture_size, adaptive=learned.adaptive)
         self._changes = ChangeCode(learned.changes, *self._code.grid) if learned.changes else None
@@ -195,8 +191,6 @@ class LearnedSender(_LearnedPart):
         strokes = semantics.sketch
         if strokes is None:
             strokes = np.zeros(semantics.rgb.shape[:2], np.uint8)
-        from semcast.networks.strokes import to_picture
-
         return to_picture(strokes, *self._picture_size)[..., None]
 
     def acknowledge(self, sequence: int, received: bool) -> None:
@@ -245,8 +239,6 @@ class LearnedReceiver(_LearnedPart):
     def _came(self, pixels: NDArray[np.uint8]) -> Received:
         if self.modality == Modality.KEYFRAME:
             return Received({Modality.KEYFRAME: pixels})
-        from semcast.networks.strokes import to_strength
-
         return Received(sketch=to_strength(pixels[..., 0], self._setup.width, self._setup.height))
 
     def lost(self, sequence: int) -> None:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from semcast.air.ladder import Rung
 from semcast.codecs.base_layer import encode_base, no_base, read_base
 from semcast.codecs.errors import CorruptPayloadError
+from semcast.codecs.patch_rates import PATCH
 from semcast.codecs.range_payload import PayloadReader
 from semcast.errors import UnavailableError
-from semcast.parts.patch_blocks import PATCH, PatchBlocks, SentBlock
+from semcast.parts.patch_blocks import PatchBlocks, SentBlock
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -136,7 +137,7 @@ class PictureCode:
             known = known_snr_db(snr_db)
             reals = self.network.to_reals(y, counts, known, base)
             expected = self.network.from_reals(reals, counts, known, base)
-        block = self._blocks.write(allocation, payload, reals[0].numpy(), rung, key)
+        block = self._blocks.write(allocation, payload, reals[0].numpy(), key)
         return block, expected, Ground(allocation.counts, base)
 
     def decode(

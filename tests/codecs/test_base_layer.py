@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from semcast.codecs.base_layer import GREY, base_layout, encode_base, no_base, read_base
 from semcast.codecs.errors import CorruptPayloadError
 from semcast.codecs.lowres import MIN_BUDGET_BITS
-from semcast.codecs.range_payload import PayloadReader, PayloadWriter, categorical
+from semcast.codecs.range_payload import PayloadReader
 from semcast.metrics.psnr import psnr_db
 
 Picture = NDArray[np.uint8]
@@ -70,19 +70,6 @@ def test_each_part_of_a_large_picture_has_its_share() -> None:
     for rows, columns in ((0, 256), (256, 0), (256, 256)):
         part = np.s_[rows : rows + 256, columns : columns + 256]
         assert psnr_db(picture[part], base[part]) > 22
-
-
-def test_a_base_may_stand_behind_other_symbols() -> None:
-    model = categorical([1, 2, 3])
-    prefix = PayloadWriter()
-    prefix.write(2, model)
-    layout = base_layout(256, 256, 400)
-    assert layout is not None
-    bits, base = encode_base(scene(256, 256), layout, 400, prefix)
-    assert len(bits) == 400
-    reader = PayloadReader(bits)
-    assert reader.read(model) == 2
-    assert np.array_equal(read_base(reader, layout), base)
 
 
 def test_too_few_bits_are_no_base() -> None:

@@ -181,6 +181,8 @@ async def test_switches_of_auto_and_shortage_of_time_are_told() -> None:
         await expect(page.get_by_test_id("scheme-in-force")).to_have_text("auto: contours-lowres")
         await expect(page.get_by_test_id("log")).to_be_hidden()
         assert await ink(page) > 0
+        # A caption comes at the start of a segment only, and the page may have joined after it.
+        await expect(page.get_by_test_id("subtitle")).to_have_text(CAPTION, timeout=20_000)
         await here.api.patch(f"/api/v1/sessions/{session_id}", json={"snr_db": 1})
         await expect(page.get_by_test_id("scheme-in-force")).to_have_text("auto: lowres")
         told = re.compile(r"\d\d:\d\d:\d\dauto: contours-lowres → lowres at −?\d\.\d dB")

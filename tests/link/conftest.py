@@ -13,7 +13,6 @@ from linear_codecs import (
 )
 from numpy.typing import NDArray
 
-from semcast.air.ladder import Rung
 from semcast.networks.ntscc import Base, Ntscc
 from semcast.parts.patch_blocks import Allocation, PatchBlocks, SentBlock
 
@@ -41,11 +40,10 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
         allocation: Allocation,
         base: NDArray[np.uint8],
         reals: NDArray[np.float32],
-        safe: Rung,
         key: int,
     ) -> SentBlock:
-        noted.append(Written(allocation, base, safe))
-        return write(self, allocation, base, reals, safe, key)
+        noted.append(Written(allocation, base, allocation.layout.rung))
+        return write(self, allocation, base, reals, key)
 
     monkeypatch.setattr(PatchBlocks, "write", noting)
     return noted

@@ -130,4 +130,4 @@ class Written:
 
     allocation: Allocation
     base: NDArray[np.uint8]
-    safe: Rung
+    head_rung: Rung

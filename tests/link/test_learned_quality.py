@@ -41,7 +41,7 @@ from semcast.air.ladder import rung
 from semcast.codecs.base_layer import no_base, read_base
 from semcast.codecs.range_payload import PayloadReader
 from semcast.link import (
-    SIDE_MARGIN_DB,
+    HEAD_MARGIN_DB,
     LinkReceiver,
     LinkSender,
 )
@@ -256,21 +256,21 @@ def test_a_head_is_safe_well_below_the_snr_whatever_the_sessions_rung(
 ) -> None:
     results = run(setup(mcs=mcs), 40, snr_db=snr_db)
     assert all(received.complete for _, received in results)
-    assert blocks[0].safe == rung("qpsk-1/12"), "nothing is known yet"
+    assert blocks[0].head_rung == rung("qpsk-1/12"), "nothing is known yet"
     for block, (_, before) in zip(blocks[1:], results, strict=False):
-        if block.safe.index:
-            assert block.safe.min_snr_db <= before.feedback.snr_db - SIDE_MARGIN_DB
+        if block.head_rung.index:
+            assert block.head_rung.min_snr_db <= before.feedback.snr_db - HEAD_MARGIN_DB
     if snr_db == 15.0:
-        assert min(block.safe.index for block in blocks[-8:]) >= rung("qpsk-3/4").index
+        assert min(block.head_rung.index for block in blocks[-8:]) >= rung("qpsk-3/4").index
 
 
 def test_in_fading_it_is_safer_still(blocks: list[Written]) -> None:
-    results = run(setup(), 12, snr_db=15.0)
-    plain = [block.safe.index for block in blocks[8:]]
+    results = run(setup(), 12, snr_db=10.0)
+    plain = [block.head_rung.index for block in blocks[8:]]
     blocks.clear()
     session = setup(channel_model=ChannelModel.RAYLEIGH)
-    results = run(session, 60, snr_db=15.0, model=ChannelModel.RAYLEIGH)
-    assert max(block.safe.index for block in blocks[8:]) < min(plain)
+    results = run(session, 60, snr_db=10.0, model=ChannelModel.RAYLEIGH)
+    assert max(block.head_rung.index for block in blocks[8:]) < min(plain)
     # Three decibels and six: frames that fade by more than nine are lost, 12 in 100.
     lost = sum(not received.complete for _, received in results)
     assert lost <= 16

@@ -67,7 +67,7 @@ def sent_block(
 ) -> tuple[Allocation, Reals, SentBlock]:
     allocation = allocated(use, drawn_bits(use.rows, use.columns), num_symbols, safe)
     reals = drawn_reals(max_reals, use.rows, use.columns, level=level)
-    return allocation, reals, use.write(allocation, drawn_base(allocation), reals, safe, KEY)
+    return allocation, reals, use.write(allocation, drawn_base(allocation), reals, KEY)
 
 
 def kept(reals: Reals, counts: NDArray[np.int64]) -> Reals:
@@ -122,7 +122,7 @@ def test_any_block_has_its_size_unit_power_and_comes_back(
     assert allocation.counts.max() <= max_reals
     reals = drawn_reals(max_reals, rows, columns, seed)
     base = drawn_base(allocation, seed)
-    block = use.write(allocation, base, reals, safe, KEY)
+    block = use.write(allocation, base, reals, KEY)
     assert block.samples.shape == (num_symbols,)
     assert block.samples.dtype == np.complex64
     assert mean_power(block.samples) == pytest.approx(1, abs=1e-3)
@@ -267,7 +267,7 @@ def test_every_power_scalar_fits_beside_a_map_that_fills_its_room() -> None:
         allocation = allocated(use, drawn_bits(5, 4, seed), 1284, rung("qam16-2/3"))
         for level_db in range(-22, 46):
             reals = np.full((192, 5, 4), 10 ** (level_db / 20), np.float32)
-            block = use.write(allocation, NO_BASE, reals, rung("qam16-2/3"), KEY)
+            block = use.write(allocation, NO_BASE, reals, KEY)
             assert len(block.samples) == 1284
 
 
@@ -279,7 +279,7 @@ def test_reals_go_out_channel_after_channel_two_a_symbol() -> None:
     num_symbols = use.head_layout(100, SAFE).num_symbols + 6
     allocation = allocated(use, None, num_symbols, SAFE)
     reals = drawn_reals(16, 2, 2)
-    samples = use.write(allocation, NO_BASE, reals, SAFE, KEY).samples[-6:]
+    samples = use.write(allocation, NO_BASE, reals, KEY).samples[-6:]
     flat = reals[:3].ravel()
     scale = math.sqrt(2 * float(np.mean(flat**2)))
     assert samples.real == pytest.approx(flat[0::2] / scale, abs=1e-5)
@@ -293,7 +293,7 @@ def test_the_power_scalar_is_known_within_two_per_cent(level: float) -> None:
     for factor in np.linspace(1, 1.03, 7):
         allocation = allocated(use, drawn_bits(8, 8), 1500, SAFE)
         reals = np.full((96, 8, 8), level * factor, np.float32)
-        block = use.write(allocation, NO_BASE, reals, SAFE, KEY)
+        block = use.write(allocation, NO_BASE, reals, KEY)
         read = use.read(block.samples, NOISE_VAR, SAFE, KEY)
         assert read is not None
         sent = read.reals[0, 0, 0] / (level * factor)
@@ -322,7 +322,7 @@ def test_nothing_to_say_is_finite() -> None:
     """Reals of zeros, as where a still picture does not change at all."""
     use = blocks()
     allocation = allocated(use, drawn_bits(8, 8), 1000, SAFE)
-    block = use.write(allocation, NO_BASE, np.zeros((96, 8, 8), np.float32), SAFE, KEY)
+    block = use.write(allocation, NO_BASE, np.zeros((96, 8, 8), np.float32), KEY)
     assert np.isfinite(block.samples).all()
     assert mean_power(block.samples) <= 1.001
     read = use.read(block.samples, NOISE_VAR, SAFE, KEY)
@@ -382,7 +382,7 @@ def test_side_information_that_asks_for_more_than_there_is_is_lost(
     allocation, reals, _ = sent_block(use, 1500)
     greedy = np.full_like(allocation.indices, 12)
     broken = Allocation(allocation.layout, greedy, allocation.counts)
-    block = use.write(broken, NO_BASE, reals, SAFE, KEY)
+    block = use.write(broken, NO_BASE, reals, KEY)
     assert use.read(block.samples, NOISE_VAR, SAFE, KEY) is None
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from semcast.air import digital
 from semcast.air.ladder import pick_rung
-from semcast.link import SIDE_MARGIN_DB
+from semcast.link import HEAD_MARGIN_DB
 from semcast.networks.ntscc import Base, Ntscc, NtsccShape, sent_mask
 from semcast.parts.patch_blocks import PatchBlocks
 from training.channel import SNR_RANGE_DB, believed_snr_db, draw_snr_db
@@ -126,7 +126,7 @@ def test_bases_to_train_with_are_those_of_the_link(told_db: float, reals: float)
     picture = picture.repeat(32, 0).repeat(32, 1)
     base, patch_bits, left = based(picture, reals, told_db)
     num_symbols = round(256 * reals / 2)
-    head_rung = pick_rung(told_db - SIDE_MARGIN_DB, None)
+    head_rung = pick_rung(told_db - HEAD_MARGIN_DB, None)
     layout = PatchBlocks(16, 16, 192, adaptive=False, with_base=True).head_layout(
         num_symbols, head_rung
     )

@@ -50,7 +50,6 @@ _WINDOW = 256
 _CROPS_OF_A_WINDOW = 2
 _BASE_SHARES = (0.04, 0.4)
 _UNTOLD_SHARE = 0.15
-_SIDE_MARGIN_DB = 3.0
 _OTHER_BITS = 24
 """CRC and power scalar."""
 
@@ -248,11 +247,12 @@ def based(
     """
     # What compiles and range-codes is imported where it is used: a lent machine lacks it.
     from semcast.codecs.base_layer import base_layout, encode_base, no_base
+    from semcast.link import HEAD_MARGIN_DB
     from semcast.parts.patch_blocks import base_share
 
     height, width = picture.shape[:2]
     patches = height * width / PATCH**2
-    rung = pick_rung(told_db - _SIDE_MARGIN_DB, None)
+    rung = pick_rung(told_db - HEAD_MARGIN_DB, None)
     share = base_share(rung) if share is None else share
     num_bits = int(share * reals / 2 * patches * rung.spectral_efficiency) - _OTHER_BITS
     layout = base_layout(width, height, num_bits)

@@ -55,9 +55,16 @@ class ReceivedPart:
     resent: NDArray[np.complex64] | None
 
 
-def block_key(seed: int, sequence: int, modality: Modality) -> int:
-    """Scrambler key of one block; both ends derive it from set-up and position."""
-    return (seed << 40) ^ (sequence << 8) ^ int(modality)
+_AGE_STEP = 0x9E3779B97F4A7C15
+"""Spreads ages over all 64 bits of a key: the golden ratio's, as hashes use it."""
+
+
+def block_key(seed: int, sequence: int, modality: Modality, age: int = 0) -> int:
+    """Scrambler key of one block; both ends derive it from set-up and position.
+
+    age: frames since the one that this block must be read with; 0 where it stands by itself.
+    """
+    return (age * _AGE_STEP) ^ (seed << 40) ^ (sequence << 8) ^ int(modality)
 
 
 class PartSender(Protocol):

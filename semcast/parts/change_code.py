@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcast.air.ladder import Rung
-from semcast.parts.patch_blocks import PatchBlocks, SentBlock
-from semcast.parts.picture_code import known_snr_db, snr_db_of
+from semcast.parts.patch_blocks import PatchBlocks
+from semcast.parts.picture_code import Coded, known_snr_db, snr_db_of, squared_error
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,10 +47,10 @@ class ChangeCode:
         rung: Rung,
         snr_db: float | None,
         key: int,
-    ) -> tuple[SentBlock, Tensor]:
-        """The block, and the latent that a receiver without noise would then hold.
+    ) -> Coded:
+        """The block of what changed.
 
-        context: what such a receiver held before.
+        context: what a receiver without noise held before.
         """
         import torch
 
@@ -65,7 +65,8 @@ class ChangeCode:
             reals = self._network.to_reals(innovation, on_patches, known)
             expected = self._network.from_reals(reals, on_patches, predicted, known)
         no_base = np.empty(0, np.uint8)
-        return self._blocks.write(allocation, no_base, reals[0].numpy(), key), expected
+        block = self._blocks.write(allocation, no_base, reals[0].numpy(), key)
+        return Coded(block, expected, squared_error(expected, y))
 
     def decode(
         self,

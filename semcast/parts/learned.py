@@ -10,7 +10,7 @@ receiver its own estimate; before the first feedback, none.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,10 +43,11 @@ def _size(setup: SessionSetup, modality: Modality) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What a receiver holds of a segment. ground: of the segment's picture."""
+    """What a receiver holds. ground: of the newest picture, which frame `sequence` brought."""
 
     latent: Tensor
     ground: Ground
+    sequence: int
 
 
 class _LearnedPart:
@@ -89,6 +90,8 @@ class _LearnedPart:
             blocks = [
                 (self._code, self._asked_picture, learned.key_share),
                 (self._between, self._asked_between, share_between),
+                # A picture may go instead of what changed.
+                (self._code, self._asked_between, share_between),
             ]
         needed = 0.0
         for code, asked, share in blocks:
@@ -114,15 +117,13 @@ class _LearnedPart:
     def _begins(self, sequence: int) -> bool:
         return self._learned.every_frame or sequence % self._setup.segment_frames == 0
 
-    def _stands_alone(self, sequence: int) -> bool:
-        """Whether what a frame sends is a picture, and not what changed."""
-        return self._begins(sequence) or self._learned.smaller
-
     def _symbols(self, sequence: int) -> int:
         return self._picture_symbols if self._begins(sequence) else self._symbols_between
 
-    def _key(self, sequence: int) -> int:
-        return block_key(self._setup.seed, sequence, self.modality)
+    def _key(self, sequence: int, held: _Context | None = None) -> int:
+        """held: what a change is to be added to. Who holds another picture cannot read it."""
+        age = sequence - held.sequence if held else 0
+        return block_key(self._setup.seed, sequence, self.modality, age)
 
 
 def codec_weights(learned: Learned | None) -> str:
@@ -168,20 +169,25 @@ class LearnedSender(_LearnedPart):
         snr_db: float | None,
         sent: frozenset[Modality],
     ) -> SentPart:
-        """A picture's symbols, those of what changed, or none."""
-        num_symbols, key = self._symbols(sequence), self._key(sequence)
+        """A picture's symbols, those of what changed, or none.
+
+        Between beginnings of segments, whichever of the two comes closer in as many symbols. What
+        it is the receiver finds by reading it as either.
+        """
+        num_symbols = self._symbols(sequence)
         if not num_symbols:
             return _NOTHING
         picture = self._picture(semantics)
-        if self._stands_alone(sequence):
-            block, latent, ground = self._code.encode(picture, num_symbols, rung, snr_db, key)
-            self._expected = _Context(latent, ground)
-        else:
-            assert self._changes and self._expected
-            held, ground = self._expected.latent, self._expected.ground
-            y = self._code.latent(picture, ground, snr_db)
-            block, latent = self._changes.encode(y, held, num_symbols, rung, snr_db, key)
-            self._expected = _Context(latent, ground)
+        made = self._code.encode(picture, num_symbols, rung, snr_db, self._key(sequence))
+        block, context = made.block, _Context(made.latent, made.ground, sequence)
+        held = None if self._begins(sequence) else self._expected
+        if self._changes and held:
+            y = self._code.latent(picture, held.ground, snr_db)
+            key = self._key(sequence, held)
+            change = self._changes.encode(y, held.latent, num_symbols, rung, snr_db, key)
+            if change.error < made.error:
+                block, context = change.block, replace(held, latent=change.latent)
+        self._expected = context
         return SentPart(block.samples, {self.modality: block.head_bits}, block.crc_bits, {})
 
     def _picture(self, semantics: Semantics) -> NDArray[np.uint8]:
@@ -194,7 +200,9 @@ class LearnedSender(_LearnedPart):
         return to_picture(strokes, *self._picture_size)[..., None]
 
     def acknowledge(self, sequence: int, received: bool) -> None:
-        """A lost picture is not sent again: the next segment brings another."""
+        """Changes are not added to what was lost: a picture comes next, in a frame's symbols."""
+        if not received and self._expected and sequence >= self._expected.sequence:
+            self._expected = None
 
 
 class LearnedReceiver(_LearnedPart):
@@ -220,19 +228,20 @@ class LearnedReceiver(_LearnedPart):
         if not len(samples):
             came_before = self._held is not None
             return ReceivedPart(Received(), expected=False, ok=came_before, resent=None)
-        key = self._key(sequence)
-        held, resent = None, None
-        if self._stands_alone(sequence):
+        context, resent = None, None
+        held = None if self._begins(sequence) else self._held
+        if self._changes and held:
+            key = self._key(sequence, held)
+            if change := self._changes.decode(samples, noise_var, held.latent, rung, key):
+                context, resent = replace(held, latent=change[0]), change[1]
+        if context is None:
+            key = self._key(sequence)
             if picture := self._code.decode(samples, noise_var, rung, key):
-                held, resent = _Context(*picture[:2]), picture[2]
-        elif self._changes and self._held:
-            context = self._held
-            if change := self._changes.decode(samples, noise_var, context.latent, rung, key):
-                held, resent = _Context(change[0], context.ground), change[1]
-        if held is None:
+                context, resent = _Context(*picture[:2], sequence), picture[2]
+        if context is None:
             self.lost(sequence)
             return ReceivedPart(Received(), expected=True, ok=False, resent=None)
-        self._held = held
+        self._held = held = context
         pixels = self._code.picture(held.latent, held.ground, snr_db_of(noise_var))
         return ReceivedPart(self._came(pixels), expected=True, ok=True, resent=resent)
 
@@ -242,6 +251,6 @@ class LearnedReceiver(_LearnedPart):
         return Received(sketch=to_strength(pixels[..., 0], self._setup.width, self._setup.height))
 
     def lost(self, sequence: int) -> None:
-        """Without its first picture, what changes in a segment says nothing."""
+        """A segment without its first picture shows nothing of the last one."""
         if self._begins(sequence):
             self._held = None

@@ -63,6 +63,27 @@ class Ground:
     base: Base | None
 
 
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A block; the latent that a receiver without noise would then hold; how far that is off."""
+
+    block: SentBlock
+    latent: Tensor
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class CodedPicture(Coded):
+    """With the picture's ground."""
+
+    ground: Ground
+
+
+def squared_error(latent: Tensor, wanted: Tensor) -> float:
+    """Sum of squared differences; of latents above any base, for they are nearly orthonormal."""
+    return float((latent - wanted).square().sum())
+
+
 class PictureCode:
     """Pure: the same at both ends."""
 
@@ -116,8 +137,8 @@ class PictureCode:
 
     def encode(
         self, picture: Picture, num_symbols: int, rung: Rung, snr_db: float | None, key: int
-    ) -> tuple[SentBlock, Tensor, Ground]:
-        """The block of a picture; the latent that a receiver without noise would have; its ground.
+    ) -> CodedPicture:
+        """The block of a picture.
 
         rung: agreed on. snr_db: what the transmitter knows, None for nothing.
         """
@@ -138,7 +159,8 @@ class PictureCode:
             reals = self.network.to_reals(y, counts, known, base)
             expected = self.network.from_reals(reals, counts, known, base)
         block = self._blocks.write(allocation, payload, reals[0].numpy(), key)
-        return block, expected, Ground(allocation.counts, base)
+        ground = Ground(allocation.counts, base)
+        return CodedPicture(block, expected, squared_error(expected, y), ground)
 
     def decode(
         self, samples: NDArray[np.complex64], noise_var: float, rung: Rung, key: int

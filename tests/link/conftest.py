@@ -31,7 +31,7 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def blocks(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
-    """Every block that is sent, in order."""
+    """Every block that is written, in order; not all are sent."""
     noted: list[Written] = []
     write = PatchBlocks.write
 
@@ -42,11 +42,18 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
         reals: NDArray[np.float32],
         key: int,
     ) -> SentBlock:
-        noted.append(Written(allocation, base, allocation.layout.rung))
-        return write(self, allocation, base, reals, key)
+        block = write(self, allocation, base, reals, key)
+        noted.append(Written(allocation, base, block))
+        return block
 
     monkeypatch.setattr(PatchBlocks, "write", noting)
     return noted
+
+
+@pytest.fixture
+def only_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between beginnings of segments no picture by choice, however much has changed."""
+    monkeypatch.setattr("semcast.parts.change_code.squared_error", lambda *_: 0.0)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from semcast.link import (
     ReceivedFrame,
     SentFrame,
 )
-from semcast.parts.patch_blocks import Allocation
+from semcast.parts.patch_blocks import Allocation, SentBlock
 from semcast.schemes import SCHEMES
 from semcast.semantics import Semantics
 from semcast.session import Block, Modality, RadioFrame, SessionSetup
@@ -126,8 +126,24 @@ def block_of(sent: SentFrame, modality: Modality) -> NDArray[np.complex64]:
 
 @dataclass(frozen=True)
 class Written:
-    """How a block was shared out, the payload of its base, and the rung of its head."""
+    """How a block was shared out, the payload of its base, and the block."""
 
     allocation: Allocation
     base: NDArray[np.uint8]
-    head_rung: Rung
+    block: SentBlock
+
+    @property
+    def head_rung(self) -> Rung:
+        """Of its head."""
+        return self.allocation.layout.rung
+
+
+def sent_of(
+    blocks: list[Written], results: list[tuple[SentFrame, ReceivedFrame]], modality: Modality
+) -> list[Written]:
+    """One for each frame that sent any: a picture or what changed, whichever went."""
+    chosen = []
+    for sent, _ in results:
+        samples = block_of(sent, modality)
+        chosen += [b for b in blocks if np.array_equal(b.block.samples, samples)][:1]
+    return chosen

@@ -21,6 +21,7 @@ from learned_link import (
     block_of,
     learned_modality,
     run,
+    sent_of,
     setup,
     shown,
     strokes_of,
@@ -43,6 +44,7 @@ from semcast.link import (
     SentFrame,
     plan_grid,
 )
+from semcast.metrics.psnr import psnr_db
 from semcast.networks.latent_video import LatentVideo
 from semcast.networks.ntscc import Ntscc
 from semcast.parts.learned import codec_weights
@@ -109,14 +111,16 @@ def test_blocks_have_unit_power_and_the_bits_of_their_heads_are_counted(
     scheme: str, blocks: list[Written]
 ) -> None:
     modality = learned_modality(scheme)
-    for sent, _ in run(setup(scheme), SEGMENT + 1, MOVING, snr_db=9.0):
+    results = run(setup(scheme), SEGMENT + 1, MOVING, snr_db=9.0)
+    written = sent_of(blocks, results, modality)
+    for sent, _ in results:
         samples = block_of(sent, modality)
         if not len(samples):
             assert modality not in sent.payload_bits_by_modality
             continue
         assert samples.dtype == np.complex64 and samples.flags.c_contiguous
         assert float(np.mean(np.abs(samples) ** 2)) == pytest.approx(1, abs=1e-3)
-        layout = blocks.pop(0).allocation.layout
+        layout = written.pop(0).allocation.layout
         assert sent.payload_bits_by_modality[modality] == layout.num_bits
         others = sum(sent.payload_bits_by_modality.values()) - layout.num_bits
         crcs = sent.information_bits - others - layout.num_bits
@@ -372,3 +376,18 @@ def test_equal_seeds_give_equal_pictures_and_a_record_gives_them_again(tmp_path:
     assert len(again) == 5
     assert all(np.array_equal(a, b) for a, b in zip(frames, again, strict=True))
     assert all(not np.array_equal(a, b) for a, b in pairwise(frames))
+
+
+def test_where_another_scene_begins_a_picture_goes_instead_of_what_changed(
+    blocks: list[Written],
+) -> None:
+    """`dvst`: a still scene is sent as changes; after a cut the better of the two is a picture."""
+    scenes = np.stack([SOURCE] * 4 + [MOVING[2 * SEGMENT]] * 4)
+    results = run(setup("dvst"), SEGMENT, scenes, snr_db=14.0)
+    has_base = [
+        bool(block.allocation.layout.base)
+        for block in sent_of(blocks, results, Modality.KEYFRAME)[1:5]
+    ]
+    assert has_base == [False, False, False, True], "only pictures have one"
+    assert all(received.complete for _, received in results)
+    assert psnr_db(shown(results[4][1]), scenes[4]) > 18

@@ -26,12 +26,18 @@ _MID_GREY = 128
 
 @dataclass(frozen=True, slots=True)
 class GeneratorContext:
-    """What a generator is told once: the size of its frames, their rate, its seed."""
+    """What a generator is told once: the size of its frames, their rate, its seed.
+
+    num_steps: denoising steps a frame; 0 for as many as it likes. guidance: weight of its
+    guidance, 0 for none. Generators that know neither take no notice.
+    """
 
     width: int
     height: int
     fps: float
     seed: int
+    num_steps: int = 0
+    guidance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ class Conditions:
     age_frames: how many frames ago each modality came; 0 means with this frame.
     labels: [H, W], uint8, of the frame's size; 0 is background. sketch: [h, w], uint8, 255 on a
     stroke, less where it is unsure. motion: mean, frame widths a frame. caption: "" for none.
+    snr_db: the receiver's estimate; None before the first.
     """
 
     pictures: Mapping[Modality, NDArray[np.uint8]]
@@ -50,17 +57,22 @@ class Conditions:
     sketch: NDArray[np.uint8] | None = None
     motion: float | None = None
     caption: str = ""
+    snr_db: float | None = None
 
 
 class Generator(Protocol):
     """Makes one frame from one set of conditions. Nothing else may be asked of it.
 
     modalities: what it can make frames from. device: "cpu", or the name of a GPU.
+    cached_frames: past frames that the next one is made with; 0 for a generator without memory.
+    cache_resets: how often it has forgotten them of its own accord since `reset`, as at a cut.
     """
 
     name: str
     modalities: frozenset[Modality]
     device: str
+    cached_frames: int
+    cache_resets: int
 
     def reset(self, context: GeneratorContext) -> None:
         """Forgets everything; the next step is the first of a stream."""
@@ -79,6 +91,7 @@ class PassthroughGenerator:
 
     modalities = GENERATORS["passthrough"].modalities
     device = "cpu"
+    cached_frames = cache_resets = 0
     _best_first = (Modality.VIDEO, Modality.KEYFRAME, Modality.LOWRES)
 
     def __init__(self) -> None:

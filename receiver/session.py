@@ -74,7 +74,7 @@ class ReceiverSession:
         self._held_frames = concealment.held_frames
         return DecodedFrame(
             received=received,
-            conditions=_conditions(self._held, ages),
+            conditions=_conditions(self._held, ages, received.snr_db),
             newest=max(self._came.values(), default=-1),
             concealment=concealment,
         )
@@ -94,7 +94,7 @@ class ReceiverSession:
         )
 
 
-def _conditions(held: Received, age_frames: dict[Modality, int]) -> Conditions:
+def _conditions(held: Received, age_frames: dict[Modality, int], snr_db: float) -> Conditions:
     return Conditions(
         pictures=dict(held.pictures),
         age_frames=age_frames,
@@ -102,4 +102,5 @@ def _conditions(held: Received, age_frames: dict[Modality, int]) -> Conditions:
         sketch=held.sketch,
         motion=held.motion,
         caption=held.caption or "",
+        snr_db=snr_db,
     )

@@ -88,6 +88,7 @@ class TinyGenerator:
 
     name = "tiny"
     modalities = GENERATORS["tiny"].modalities
+    cached_frames = cache_resets = 0
 
     def __init__(
         self,

@@ -22,6 +22,8 @@ class HubUse(StrEnum):
 
     CAPTIONER = "captioner"
     SEGMENTER = "segmenter"
+    GENERATOR = "generator"
+    GENERATOR_PART = "part of a generator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class NamedModel:
     """name: what it is called here. repository, revision: on the hub; revision is a commit.
 
     licence: of the weights. megabytes: to download. packages: what it imports beyond the "models"
-    extra.
+    extra. files: just these of its repository; () for its settings and all of its safetensors.
+    parts: models that it cannot do without, pulled along with it.
     """
 
     name: str
@@ -39,6 +42,8 @@ class NamedModel:
     licence: str
     megabytes: int
     packages: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 _NVIDIA = "non-commercial (NVIDIA Source Code License)"
@@ -116,6 +121,46 @@ HUB_MODELS: dict[str, NamedModel] = {
             licence='"other" on its card (code: MIT)',
             megabytes=190,
         ),
+        # The commit that many projects pin. Its half-precision files: a third of the repository.
+        NamedModel(
+            name="sd-turbo",
+            use=HubUse.GENERATOR,
+            repository="stabilityai/sd-turbo",
+            revision="b261bac6fd2cf515557d5d0707481eafa0485ec2",
+            licence="Stability AI Community (commercial use has conditions)",
+            megabytes=2420,
+            packages=("diffusers",),
+            files=(
+                "scheduler/scheduler_config.json",
+                "tokenizer/*",
+                "text_encoder/config.json",
+                "text_encoder/model.fp16.safetensors",
+                "unet/config.json",
+                "unet/diffusion_pytorch_model.fp16.safetensors",
+                "LICENSE*",
+            ),
+            parts=("taesd", "sd21-soft-edges"),
+        ),
+        NamedModel(
+            name="taesd",
+            use=HubUse.GENERATOR_PART,
+            repository="madebyollin/taesd",
+            revision="614f76814bbe30edbe2e627ace1c2234c81a2c0e",
+            licence="MIT",
+            megabytes=10,
+            files=("config.json", "diffusion_pytorch_model.safetensors"),
+        ),
+        # A commit at which the hub's own page shows this file. The repositories that hold it in
+        # diffusers' layout (controlnet-sd21-hed-diffusers) hold it as a pickle.
+        NamedModel(
+            name="sd21-soft-edges",
+            use=HubUse.GENERATOR_PART,
+            repository="thibaud/controlnet-sd21",
+            revision="65171400a58fd12b46eae1a18c61022f2aad4074",
+            licence='"other" on its card (first published as OpenRAIL++)',
+            megabytes=728,
+            files=("hed-sd21-safe.safetensors",),
+        ),
     )
 }
 
@@ -144,9 +189,10 @@ def missing_packages(model: NamedModel) -> tuple[str, ...]:
 
 
 def is_installed(model: NamedModel, cache: Path | None = None) -> bool:
-    """Can it be loaded on this machine, without the net?"""
+    """Can it be loaded on this machine, without the net, with all of its parts?"""
     try:
         installed_folder(model, cache)
+        installed_parts(model, cache)
     except UnavailableError:
         return False
     return True
@@ -178,8 +224,27 @@ def installed_folder(model: NamedModel, cache: Path | None = None) -> Path:
     return folder
 
 
+def installed_parts(model: NamedModel, cache: Path | None = None) -> dict[str, Path]:
+    """The folders of a model's parts, by name; the net is not asked.
+
+    Raises UnavailableError that says to pull the model, with which its parts come.
+    """
+    folders = {}
+    for name in model.parts:
+        folder = _local_snapshot(HUB_MODELS[name], cache)
+        if folder is None:
+            raise UnavailableError(
+                f"{model.use.value.capitalize()} '{model.name}' lacks its part '{name}' on this "
+                f"machine: run 'semcast models pull {model.name}'."
+            )
+        folders[name] = folder
+    return folders
+
+
 def pull(model: NamedModel, cache: Path | None = None) -> Path:
     """Fetch a model's files and give their folder; what is here in full is not fetched again.
+
+    Not its parts: they are models of their own.
 
     Raises UnavailableError in one sentence where the hub cannot be reached or refuses.
     """
@@ -193,7 +258,8 @@ def pull(model: NamedModel, cache: Path | None = None) -> Path:
     try:
         # One file is asked for first: without a network that fails at once and without a word,
         # where a snapshot is tried five times and each time says so.
-        url = hf_hub_url(model.repository, "config.json", revision=model.revision)
+        first_file = model.files[0] if model.files else "config.json"
+        url = hf_hub_url(model.repository, first_file, revision=model.revision)
         get_hf_file_metadata(url, timeout=_TIMEOUT_S)
         return Path(snapshot_download(**_what_to_fetch(model, cache)))
     except (httpx2.HTTPError, OSError) as error:
@@ -219,6 +285,6 @@ def _what_to_fetch(model: NamedModel, cache: Path | None) -> dict[str, Any]:
         "repo_id": model.repository,
         "revision": model.revision,
         "cache_dir": cache,
-        "allow_patterns": _FILES,
+        "allow_patterns": list(model.files) or _FILES,
         "ignore_patterns": _NOT_FILES,
     }

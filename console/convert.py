@@ -2,7 +2,8 @@
 
 Names are those of the protobuf fields. Enums become their short lower-case names ("lowres",
 "streaming"), counts per modality a mapping, stages a mapping `stage_ms`, numbers that are not
-finite null, the constellation a list of [re, im] pairs, and what was received as in `received.py`.
+finite null, the constellation a list of [re, im] pairs, what was received as in `received.py`, and
+what was held a mapping `held_age_frames`, from modality to age.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ def spec_json(spec: transmitter_pb2.SessionSpec) -> JsonDict:
         "segment": spec.segment_frames,
         "seed": spec.seed,
         "generator": spec.generator,
+        "generator_steps": spec.generator_steps,
+        "guidance": spec.guidance,
         "caption": spec.caption,
         "segmenter": spec.segmenter,
         "sketcher": spec.sketcher,
@@ -166,6 +169,8 @@ def _message_json(message: Message) -> JsonDict:
             record[field.name] = _count_json(value)
         elif field.message_type is link_pb2.StageDuration.DESCRIPTOR:
             record["stage_ms"] = {item.stage: round(item.duration_ms, 3) for item in value}
+        elif field.message_type is link_pb2.HeldModality.DESCRIPTOR:
+            record["held_age_frames"] = {_modality(item): item.age_frames for item in value}
         elif field.message_type is link_pb2.ReceivedSemantics.DESCRIPTOR:
             record[field.name] = semantics_json(value)
         else:
@@ -187,9 +192,11 @@ def _scalar_converter(field: Any) -> Callable[[Any], Any]:
 
 
 def _count_json(counts: Iterable[transmitter_pb2.ModalityCount]) -> dict[str, int]:
-    return {
-        _short(link_pb2.Modality.Name(item.modality), "MODALITY_"): item.count for item in counts
-    }
+    return {_modality(item): item.count for item in counts}
+
+
+def _modality(item: transmitter_pb2.ModalityCount | link_pb2.HeldModality) -> str:
+    return _short(link_pb2.Modality.Name(item.modality), "MODALITY_")
 
 
 def _short(name: str, prefix: str) -> str:

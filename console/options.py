@@ -30,11 +30,15 @@ def page_options(settings: ConsoleSettings) -> JsonDict:
                 "title": scheme.title,
                 "default_cbr": scheme.default_cbr,
                 "baseline": scheme.id.endswith(_BASELINE_SUFFIXES),
+                "modalities": [modality.label for modality in scheme.modalities],
             }
             for scheme in SCHEMES.values()
         ],
         "mcs": ["default", "auto", *(rung.id for rung in LADDER)],
-        "generators": [AUTO, *GENERATORS],
+        "generators": [
+            {"name": AUTO, "title": "Auto: the best for the scheme"},
+            *({"name": info.name, "title": info.title} for info in GENERATORS.values()),
+        ],
         # "" is the bundled one; of captioners the one that is installed, if any.
         "segmenters": ["", *_hub_names(HubUse.SEGMENTER)],
         "sketchers": ["", "pidinet"],

@@ -110,6 +110,20 @@ class SessionRequest(BaseModel):
         title="Generator",
         description="What the receiver makes pictures with; auto takes the best for the scheme.",
     )
+    generator_steps: int = Field(
+        default=0,
+        ge=0,
+        le=8,
+        title="Steps",
+        description="Denoising steps a frame: more are slower; 0 is the generator's own choice.",
+    )
+    guidance: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=10.0,
+        title="Guidance",
+        description="How strongly the generator is held to what was received; 0 for none.",
+    )
     caption: str = Field(
         default="",
         max_length=500,

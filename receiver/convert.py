@@ -47,6 +47,12 @@ def telemetry_to_proto(setup: SessionSetup, outcome: FrameOutcome) -> link_pb2.R
         caption_received=outcome.decoded.conditions.caption,
         semantics=_semantics_to_proto(received.came),
         scheme_id=received.scheme_id,
+        held=[
+            link_pb2.HeldModality(modality=modality_to_proto(modality), age_frames=age_frames)
+            for modality, age_frames in sorted(outcome.decoded.conditions.age_frames.items())
+        ],
+        cached_frames=rendered.cached_frames if rendered else 0,
+        cache_resets=rendered.cache_resets if rendered else 0,
     )
 
 

@@ -35,13 +35,18 @@ class DecodedFrame:
 
 @dataclass(frozen=True, slots=True)
 class RenderedFrame:
-    """A frame to show. rgb: [H, W, 3], uint8. generator, device: what made it, on what."""
+    """A frame to show. rgb: [H, W, 3], uint8. generator, device: what made it, on what.
+
+    cached_frames, cache_resets: of the generator, once it had made it.
+    """
 
     rgb: NDArray[np.uint8]
     concealed: bool
     outage: bool
     generator: str
     device: str
+    cached_frames: int
+    cache_resets: int
 
 
 class ReceiverSession:
@@ -60,7 +65,16 @@ class ReceiverSession:
         self._came: dict[Modality, int] = {}
         self._held_frames = 0
         self._generator = generator
-        generator.reset(GeneratorContext(setup.width, setup.height, setup.fps, setup.seed))
+        generator.reset(
+            GeneratorContext(
+                width=setup.width,
+                height=setup.height,
+                fps=setup.fps,
+                seed=setup.seed,
+                num_steps=setup.generator_steps,
+                guidance=setup.guidance,
+            )
+        )
         self._shown = generator.step(Conditions({}, {}))
         self._shown_newest = -1
 
@@ -91,6 +105,8 @@ class ReceiverSession:
             state.outage,
             self._generator.name,
             self._generator.device,
+            self._generator.cached_frames,
+            self._generator.cache_resets,
         )
 
 

@@ -48,6 +48,8 @@ class Report(BaseModel):
     mcs: str
     channel: str
     generator: str
+    generator_steps: int = Field(description="Asked for; 0 for the generator's own choice")
+    guidance: float
     device: str
     version: str
     frames_sent: int
@@ -173,6 +175,8 @@ class ReportBuilder:
             mcs=spec.mcs,
             channel=_channel_label(spec),
             generator=self._generator,
+            generator_steps=spec.generator_steps,
+            guidance=spec.guidance,
             device=self._device,
             version=__version__,
             frames_sent=self._frames_sent,

@@ -79,6 +79,12 @@ class SessionSetup(BaseModel):
     codec_weights: str = Field(
         default="", max_length=80, description='Of learned codecs, "name:digest,...".'
     )
+    generator_steps: int = Field(
+        default=0, ge=0, le=8, description="Denoising steps a frame; 0: the generator's choice."
+    )
+    guidance: float = Field(
+        default=0.0, ge=0, le=10, allow_inf_nan=False, description="Its weight; 0 for none."
+    )
 
 
 @dataclass(frozen=True, slots=True)

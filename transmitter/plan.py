@@ -67,7 +67,9 @@ def plan_legs(spec: transmitter_pb2.SessionSpec) -> list[LegPlan]:
     plans = []
     for leg, scheme in names.items():
         mcs = resolve_mcs(scheme, spec.mcs if leg == MAIN_LEG else "")
-        generator = spec.generator if leg == MAIN_LEG else "passthrough"
+        generator, steps, guidance = "passthrough", 0, 0.0
+        if leg == MAIN_LEG:
+            generator, steps, guidance = spec.generator, spec.generator_steps, spec.guidance
         check_generator(generator, scheme)
         try:
             setup = SessionSetup(
@@ -86,6 +88,8 @@ def plan_legs(spec: transmitter_pb2.SessionSpec) -> list[LegPlan]:
                 live=spec.paced,
                 measurement_tap=spec.measurement_tap,
                 codec_weights=codec_weights(scheme.learned),
+                generator_steps=steps,
+                guidance=guidance,
             )
         except ValidationError as error:
             first = error.errors()[0]

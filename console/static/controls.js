@@ -4,6 +4,8 @@
 const PLACED = ["clip", "caption", "scheme", "baseline_scheme", "snr_db", "channel", "cbr", "fps", "width", "height"];
 const LISTED = "listed"; // the choice in the scheme's menu that asks for a list of modalities
 const BURST_ONLY = ["burst_frames_mean", "gap_frames_mean"];
+const GENERATIVE_ONLY = ["generator_steps", "guidance"];
+const NAMES_OF_ZERO = { generator_steps: "default", guidance: "none" }; // an empty field
 const FRAME_RATES = [2, 4, 8, 12, 16, 24, 30];
 const SIZES = [[128, 128], [192, 192], [256, 256], [384, 384], [512, 512], [320, 180], [640, 360]];
 const CHANNEL_NAMES = { awgn: "AWGN", rayleigh: "Rayleigh", burst: "Bursts" };
@@ -95,6 +97,7 @@ export class Controls {
       if (!isFree(name, control)) continue;
       if (control.type === "checkbox") control.checked = session[name];
       else if (control.tagName === "SELECT") choose(control, session[name]);
+      else if (name in NAMES_OF_ZERO) control.value = session[name] || "";
       else control.value = session[name] ?? "";
     }
     this.#refresh();
@@ -112,7 +115,7 @@ export class Controls {
       fps: Number($("fps").value),
       ...this.#size(),
     };
-    for (const [name, control] of this.drawn) fields[name] = valueOf(control);
+    for (const [name, control] of this.drawn) fields[name] = valueOf(name, control);
     return fields;
   }
 
@@ -149,15 +152,13 @@ export class Controls {
     const label = document.createElement("label");
     label.htmlFor = `more-${name}`;
     label.textContent = property.title;
-    const { mcs, generators, segmenters, sketchers, captioners } = this.options;
-    const choices = { mcs, generator: generators, segmenter: segmenters, sketcher: sketchers, captioner: captioners }[name];
+    const choices = this.#choicesOf(name);
     const control = document.createElement(choices ? "select" : "input");
     control.id = label.htmlFor;
     control.title = property.description;
     control.dataset.testid = name;
     if (choices) {
-      const own = name === "captioner" ? "as installed" : "bundled";
-      fill(control, choices.map((choice) => [choice, choice || own]));
+      fill(control, choices);
     } else if (property.type === "boolean") {
       control.type = "checkbox";
     } else if (property.type === "string") {
@@ -166,14 +167,30 @@ export class Controls {
       const step = property.multipleOf ?? (property.type === "integer" ? 1 : "any");
       Object.assign(control, { type: "number", min: property.minimum, max: property.maximum, step });
     }
-    control.addEventListener("change", () => {
-      if (control.reportValidity()) this.onChange({ [name]: valueOf(control) });
-    });
+    const changed = () => {
+      if (!control.reportValidity()) return;
+      this.#refresh();
+      this.onChange({ [name]: valueOf(name, control) });
+    };
+    control.addEventListener("change", changed);
     wrap.className = property.type === "boolean" ? "field check" : "field";
     wrap.dataset.field = name;
-    wrap.append(...(property.type === "boolean" ? [control, label] : [label, control]));
+    if (property.type === "boolean") wrap.append(control, label);
+    else if (name in NAMES_OF_ZERO) wrap.append(label, withReset(control, NAMES_OF_ZERO[name], changed));
+    else wrap.append(label, control);
     this.drawn.set(name, control);
     return wrap;
+  }
+
+  // [value, text] of what a field may be, where it is one of a list.
+  #choicesOf(name) {
+    const { mcs, generators, segmenters, sketchers, captioners } = this.options;
+    if (name === "generator") return generators.map((generator) => [generator.name, generator.title]);
+    const named = (names, nameOfNone) => names.map((choice) => [choice, choice || nameOfNone]);
+    if (name === "mcs") return named(mcs);
+    if (name === "segmenter") return named(segmenters, "bundled");
+    if (name === "sketcher") return named(sketchers, "bundled");
+    return name === "captioner" ? named(captioners, "as installed") : null;
   }
 
   #showScheme(scheme) {
@@ -223,11 +240,32 @@ export class Controls {
     $("cbr-slider").value = String(Math.log10(this.#cbr() ?? scheme?.default_cbr ?? 0.01));
     $("cbr-default").disabled = this.#cbr() === null;
     const channel = $("channel").querySelector(":checked")?.value;
-    for (const name of BURST_ONLY) {
-      const field = document.querySelector(`[data-field="${name}"]`);
-      if (field) field.hidden = channel !== "burst";
+    const showOnly = (names, shown) => {
+      for (const name of names) if (this.drawn.has(name)) this.drawn.get(name).closest(".field").hidden = !shown;
+    };
+    showOnly(BURST_ONLY, channel === "burst");
+    showOnly(GENERATIVE_ONLY, this.drawn.get("generator")?.value !== "passthrough");
+    for (const name in NAMES_OF_ZERO) {
+      const control = this.drawn.get(name);
+      if (control) control.nextElementSibling.disabled = control.value === "";
     }
   }
+}
+
+// A number with a button that empties it.
+function withReset(control, name, changed) {
+  const row = document.createElement("div");
+  row.className = "row reset";
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", className: "quiet", textContent: name });
+  button.dataset.testid = `${control.dataset.testid}-reset`;
+  button.addEventListener("click", () => {
+    control.value = "";
+    changed();
+  });
+  control.placeholder = name;
+  row.append(control, button);
+  return row;
 }
 
 function clipHint({ width, height, duration_s: seconds }) {
@@ -246,8 +284,9 @@ function choose(select, value, text = String(value)) {
   select.value = String(value);
 }
 
-function valueOf(control) {
+function valueOf(name, control) {
   if (control.type === "checkbox") return control.checked;
+  if (name in NAMES_OF_ZERO) return Number(control.value);
   return control.type === "number" ? control.valueAsNumber : control.value;
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,23 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit()
 
 
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise typer.BadParameter(f"{number} is not a finite number.")
+    return number
+
+
+Steps = Annotated[
+    int, typer.Option(min=0, max=8, help="Denoising steps a frame; 0 is the generator's choice.")
+]
+Guidance = Annotated[
+    float,
+    typer.Option(
+        min=0, max=10, callback=_finite, help="Weight of the generator's guidance; 0 for none."
+    ),
+]
+
+
 @app.callback()
 def options(
     version: Annotated[
@@ -53,6 +71,8 @@ def demo(
     generator: Annotated[
         str, typer.Option(help="What makes the frames; auto takes the best for the scheme.")
     ] = "auto",
+    steps: Steps = 0,
+    guidance: Guidance = 0.0,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page.")] = 8080,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
     seconds: Annotated[
@@ -67,6 +87,8 @@ def demo(
         scheme=scheme,
         snr_db=snr_db,
         generator=generator,
+        steps=steps,
+        guidance=guidance,
         port=port,
         browser=browser,
         seconds=seconds,
@@ -76,9 +98,7 @@ def demo(
 @app.command()
 def send(
     clip: Annotated[str, typer.Argument(help="A file, a folder of pictures, or sample:NAME.")],
-    scheme: Annotated[
-        str, typer.Option(help="Scheme id, or a comma list of modalities.")
-    ] = "lowres",
+    scheme: Annotated[str, typer.Option(help=_SCHEME_HELP)] = "lowres",
     snr_db: Annotated[float, typer.Option(help="Es/N0, dB.")] = 10.0,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Received video (.mp4).")
@@ -115,6 +135,8 @@ def send(
     generator: Annotated[
         str, typer.Option(help="What makes the frames: auto, or a name of 'semcast models'.")
     ] = "passthrough",
+    steps: Steps = 0,
+    guidance: Guidance = 0.0,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Without gRPC and processes; equal frames.")
     ] = False,
@@ -151,6 +173,8 @@ def send(
         mcs=mcs,
         seed=seed,
         generator=generator,
+        generator_steps=steps,
+        guidance=guidance,
         caption=caption,
         segmenter=segmenter,
         sketcher=sketcher,

@@ -33,6 +33,8 @@ def run_demo(
     scheme: str,
     snr_db: float,
     generator: str,
+    steps: int,
+    guidance: float,
     port: int,
     browser: bool,
     seconds: float | None,
@@ -60,6 +62,8 @@ def run_demo(
             scheme=scheme,
             snr_db=snr_db,
             generator=generator,
+            steps=steps,
+            guidance=guidance,
             port=port,
             browser=browser,
             seconds=seconds,
@@ -73,6 +77,8 @@ async def _run(
     scheme: str,
     snr_db: float,
     generator: str,
+    steps: int,
+    guidance: float,
     port: int,
     browser: bool,
     seconds: float | None,
@@ -101,7 +107,15 @@ async def _run(
         url = f"http://127.0.0.1:{port}/"
         async with httpx.AsyncClient(base_url=url, timeout=10.0, trust_env=False) as client:
             await _wait_for_page(client, page)
-            await _start_session(client, clip, scheme, snr_db, generator)
+            await _start_session(
+                client,
+                clip,
+                scheme=scheme,
+                snr_db=snr_db,
+                generator=generator,
+                generator_steps=steps,
+                guidance=guidance,
+            )
         console.print(f"\nsemcast is running: [bold]{url}[/bold]   (Ctrl-C stops it)\n")
         sys.stdout.flush()
         if browser:
@@ -145,18 +159,13 @@ async def _wait_for_page(client: httpx.AsyncClient, page: ServiceProcess) -> Non
     raise UnavailableError("The console was not ready within 30 s.")
 
 
-async def _start_session(
-    client: httpx.AsyncClient, clip: str, scheme: str, snr_db: float, generator: str
-) -> None:
-    """Starts the first session as the page would."""
+async def _start_session(client: httpx.AsyncClient, clip: str, **fields: str | float) -> None:
+    """Starts the first session as the page would. fields: of SessionRequest, besides the clip."""
     listed = await client.get("api/v1/clips")
     if listed.status_code >= 400:
         raise UnavailableError(listed.json()["error"])
     clip_id = clip if clip.startswith("sample:") else listed.json()["clips"][0]["id"]
-    response = await client.post(
-        "api/v1/sessions",
-        json={"clip": clip_id, "scheme": scheme, "snr_db": snr_db, "generator": generator},
-    )
+    response = await client.post("api/v1/sessions", json={"clip": clip_id, **fields})
     if response.status_code >= 400:
         raise InputError(response.json()["error"])
 

@@ -95,6 +95,8 @@ def setup_to_proto(setup: SessionSetup) -> link_pb2.SessionSetup:
         live=setup.live,
         measurement_tap=setup.measurement_tap,
         codec_weights=setup.codec_weights,
+        generator_steps=setup.generator_steps,
+        guidance=setup.guidance,
     )
 
 
@@ -126,6 +128,8 @@ def setup_from_proto(message: link_pb2.SessionSetup) -> SessionSetup:
             live=message.live,
             measurement_tap=message.measurement_tap,
             codec_weights=message.codec_weights,
+            generator_steps=message.generator_steps,
+            guidance=message.guidance,
         )
     except ValidationError as error:
         reason = describe_first_error(error, lambda field: _WIRE_NAMES.get(field, field))

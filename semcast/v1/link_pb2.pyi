@@ -42,7 +42,7 @@ CHANNEL_MODEL_RAYLEIGH: ChannelModel
 CHANNEL_MODEL_BURST: ChannelModel
 
 class SessionSetup(_message.Message):
-    __slots__ = ("session_id", "generation", "scheme", "width_px", "height_px", "frames_per_second", "segment_frames", "symbols_per_frame", "mcs", "seed", "generator", "feedback_delay_frames", "pilots_per_frame", "channel_model", "live", "measurement_tap", "codec_weights")
+    __slots__ = ("session_id", "generation", "scheme", "width_px", "height_px", "frames_per_second", "segment_frames", "symbols_per_frame", "mcs", "seed", "generator", "feedback_delay_frames", "pilots_per_frame", "channel_model", "live", "measurement_tap", "codec_weights", "generator_steps", "guidance")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     SCHEME_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,8 @@ class SessionSetup(_message.Message):
     LIVE_FIELD_NUMBER: _ClassVar[int]
     MEASUREMENT_TAP_FIELD_NUMBER: _ClassVar[int]
     CODEC_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    GENERATOR_STEPS_FIELD_NUMBER: _ClassVar[int]
+    GUIDANCE_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     generation: int
     scheme: str
@@ -77,7 +79,9 @@ class SessionSetup(_message.Message):
     live: bool
     measurement_tap: bool
     codec_weights: str
-    def __init__(self, session_id: _Optional[str] = ..., generation: _Optional[int] = ..., scheme: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., frames_per_second: _Optional[float] = ..., segment_frames: _Optional[int] = ..., symbols_per_frame: _Optional[int] = ..., mcs: _Optional[str] = ..., seed: _Optional[int] = ..., generator: _Optional[str] = ..., feedback_delay_frames: _Optional[int] = ..., pilots_per_frame: _Optional[int] = ..., channel_model: _Optional[_Union[ChannelModel, str]] = ..., live: _Optional[bool] = ..., measurement_tap: _Optional[bool] = ..., codec_weights: _Optional[str] = ...) -> None: ...
+    generator_steps: int
+    guidance: float
+    def __init__(self, session_id: _Optional[str] = ..., generation: _Optional[int] = ..., scheme: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., frames_per_second: _Optional[float] = ..., segment_frames: _Optional[int] = ..., symbols_per_frame: _Optional[int] = ..., mcs: _Optional[str] = ..., seed: _Optional[int] = ..., generator: _Optional[str] = ..., feedback_delay_frames: _Optional[int] = ..., pilots_per_frame: _Optional[int] = ..., channel_model: _Optional[_Union[ChannelModel, str]] = ..., live: _Optional[bool] = ..., measurement_tap: _Optional[bool] = ..., codec_weights: _Optional[str] = ..., generator_steps: _Optional[int] = ..., guidance: _Optional[float] = ...) -> None: ...
 
 class Block(_message.Message):
     __slots__ = ("modality", "num_symbols", "iq")
@@ -128,7 +132,7 @@ class StageDuration(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., duration_ms: _Optional[float] = ...) -> None: ...
 
 class ReceiverTelemetry(_message.Message):
-    __slots__ = ("generation", "sequence", "pts_us", "snr_db_estimated", "crc_checked_modalities", "crc_failed_modalities", "concealed", "outage", "skipped", "generator", "stages", "constellation_iq", "constellation_kind", "rung_id", "caption_received", "frames_dropped_total", "queue_depth_frames", "device", "semantics", "scheme_id")
+    __slots__ = ("generation", "sequence", "pts_us", "snr_db_estimated", "crc_checked_modalities", "crc_failed_modalities", "concealed", "outage", "skipped", "generator", "stages", "constellation_iq", "constellation_kind", "rung_id", "caption_received", "frames_dropped_total", "queue_depth_frames", "device", "semantics", "scheme_id", "held", "cached_frames", "cache_resets")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PTS_US_FIELD_NUMBER: _ClassVar[int]
@@ -149,6 +153,9 @@ class ReceiverTelemetry(_message.Message):
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     SEMANTICS_FIELD_NUMBER: _ClassVar[int]
     SCHEME_ID_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    CACHE_RESETS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     sequence: int
     pts_us: int
@@ -169,7 +176,18 @@ class ReceiverTelemetry(_message.Message):
     device: str
     semantics: ReceivedSemantics
     scheme_id: str
-    def __init__(self, generation: _Optional[int] = ..., sequence: _Optional[int] = ..., pts_us: _Optional[int] = ..., snr_db_estimated: _Optional[float] = ..., crc_checked_modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., crc_failed_modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., concealed: _Optional[bool] = ..., outage: _Optional[bool] = ..., skipped: _Optional[bool] = ..., generator: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[StageDuration, _Mapping]]] = ..., constellation_iq: _Optional[bytes] = ..., constellation_kind: _Optional[str] = ..., rung_id: _Optional[str] = ..., caption_received: _Optional[str] = ..., frames_dropped_total: _Optional[int] = ..., queue_depth_frames: _Optional[int] = ..., device: _Optional[str] = ..., semantics: _Optional[_Union[ReceivedSemantics, _Mapping]] = ..., scheme_id: _Optional[str] = ...) -> None: ...
+    held: _containers.RepeatedCompositeFieldContainer[HeldModality]
+    cached_frames: int
+    cache_resets: int
+    def __init__(self, generation: _Optional[int] = ..., sequence: _Optional[int] = ..., pts_us: _Optional[int] = ..., snr_db_estimated: _Optional[float] = ..., crc_checked_modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., crc_failed_modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., concealed: _Optional[bool] = ..., outage: _Optional[bool] = ..., skipped: _Optional[bool] = ..., generator: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[StageDuration, _Mapping]]] = ..., constellation_iq: _Optional[bytes] = ..., constellation_kind: _Optional[str] = ..., rung_id: _Optional[str] = ..., caption_received: _Optional[str] = ..., frames_dropped_total: _Optional[int] = ..., queue_depth_frames: _Optional[int] = ..., device: _Optional[str] = ..., semantics: _Optional[_Union[ReceivedSemantics, _Mapping]] = ..., scheme_id: _Optional[str] = ..., held: _Optional[_Iterable[_Union[HeldModality, _Mapping]]] = ..., cached_frames: _Optional[int] = ..., cache_resets: _Optional[int] = ...) -> None: ...
+
+class HeldModality(_message.Message):
+    __slots__ = ("modality", "age_frames")
+    MODALITY_FIELD_NUMBER: _ClassVar[int]
+    AGE_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    modality: Modality
+    age_frames: int
+    def __init__(self, modality: _Optional[_Union[Modality, str]] = ..., age_frames: _Optional[int] = ...) -> None: ...
 
 class ReceivedSemantics(_message.Message):
     __slots__ = ("has_contours", "contours", "lowres", "sketch", "motion_percent")

@@ -22,7 +22,7 @@ SESSION_STATE_ENDED: SessionState
 SESSION_STATE_FAILED: SessionState
 
 class SessionSpec(_message.Message):
-    __slots__ = ("session_id", "clip", "scheme", "baseline_scheme", "width_px", "height_px", "frames_per_second", "segment_frames", "cbr", "mcs", "seed", "generator", "caption", "max_frames", "paced", "loop", "measurement_tap", "channel", "feedback_delay_frames", "segmenter", "sketcher", "captioner")
+    __slots__ = ("session_id", "clip", "scheme", "baseline_scheme", "width_px", "height_px", "frames_per_second", "segment_frames", "cbr", "mcs", "seed", "generator", "caption", "max_frames", "paced", "loop", "measurement_tap", "channel", "feedback_delay_frames", "segmenter", "sketcher", "captioner", "generator_steps", "guidance")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     CLIP_FIELD_NUMBER: _ClassVar[int]
     SCHEME_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,8 @@ class SessionSpec(_message.Message):
     SEGMENTER_FIELD_NUMBER: _ClassVar[int]
     SKETCHER_FIELD_NUMBER: _ClassVar[int]
     CAPTIONER_FIELD_NUMBER: _ClassVar[int]
+    GENERATOR_STEPS_FIELD_NUMBER: _ClassVar[int]
+    GUIDANCE_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     clip: str
     scheme: str
@@ -67,7 +69,9 @@ class SessionSpec(_message.Message):
     segmenter: str
     sketcher: str
     captioner: str
-    def __init__(self, session_id: _Optional[str] = ..., clip: _Optional[str] = ..., scheme: _Optional[str] = ..., baseline_scheme: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., frames_per_second: _Optional[float] = ..., segment_frames: _Optional[int] = ..., cbr: _Optional[float] = ..., mcs: _Optional[str] = ..., seed: _Optional[int] = ..., generator: _Optional[str] = ..., caption: _Optional[str] = ..., max_frames: _Optional[int] = ..., paced: _Optional[bool] = ..., loop: _Optional[bool] = ..., measurement_tap: _Optional[bool] = ..., channel: _Optional[_Union[_link_pb2.ChannelSettings, _Mapping]] = ..., feedback_delay_frames: _Optional[int] = ..., segmenter: _Optional[str] = ..., sketcher: _Optional[str] = ..., captioner: _Optional[str] = ...) -> None: ...
+    generator_steps: int
+    guidance: float
+    def __init__(self, session_id: _Optional[str] = ..., clip: _Optional[str] = ..., scheme: _Optional[str] = ..., baseline_scheme: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., frames_per_second: _Optional[float] = ..., segment_frames: _Optional[int] = ..., cbr: _Optional[float] = ..., mcs: _Optional[str] = ..., seed: _Optional[int] = ..., generator: _Optional[str] = ..., caption: _Optional[str] = ..., max_frames: _Optional[int] = ..., paced: _Optional[bool] = ..., loop: _Optional[bool] = ..., measurement_tap: _Optional[bool] = ..., channel: _Optional[_Union[_link_pb2.ChannelSettings, _Mapping]] = ..., feedback_delay_frames: _Optional[int] = ..., segmenter: _Optional[str] = ..., sketcher: _Optional[str] = ..., captioner: _Optional[str] = ..., generator_steps: _Optional[int] = ..., guidance: _Optional[float] = ...) -> None: ...
 
 class ModalityCount(_message.Message):
     __slots__ = ("modality", "count")

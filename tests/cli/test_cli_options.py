@@ -88,6 +88,7 @@ def test_send_has_the_defaults_of_the_contract(sent: Callable[..., Asked]) -> No
     assert spec.channel.model == link_pb2.CHANNEL_MODEL_AWGN
     assert (spec.generator, spec.caption, spec.baseline_scheme) == ("passthrough", "", "")
     assert spec.feedback_delay_frames == 1
+    assert (spec.generator_steps, spec.guidance) == (0, 0.0)
     # `send` never drops a frame for being slow, and scores what was received.
     assert not spec.paced
     assert not spec.loop
@@ -103,7 +104,7 @@ def test_every_option_of_send_arrives(sent: Callable[..., Asked], tmp_path: Path
         *("--cbr", "0.01", "--mcs", "qpsk-1/2", "--channel", "rayleigh", "--seed", "42"),
         *("--caption", "A walk.", "--generator", "tiny", "--in-process", "--feedback-delay", "3"),
         *("--report", tmp_path / "r.json", "--frames-out", tmp_path / "f.npz"),
-        *("--record", tmp_path / "rec"),
+        *("--record", tmp_path / "rec", "--steps", "2", "--guidance", "1.5"),
     )
     spec = asked.spec
     assert (spec.clip, spec.scheme, spec.channel.snr_db) == ("walk.mp4", "h264-ldpc", -2.5)
@@ -112,6 +113,7 @@ def test_every_option_of_send_arrives(sent: Callable[..., Asked], tmp_path: Path
     assert (spec.mcs, spec.seed, spec.channel.seed) == ("qpsk-1/2", 42, 42)
     assert spec.channel.model == link_pb2.CHANNEL_MODEL_RAYLEIGH
     assert (spec.caption, spec.generator, spec.feedback_delay_frames) == ("A walk.", "tiny", 3)
+    assert (spec.generator_steps, spec.guidance) == (2, 1.5)
     assert asked.in_process
     assert asked.outputs == semcast.cli.send.Outputs(
         video=tmp_path / "o.mp4",
@@ -145,6 +147,13 @@ def test_each_run_is_a_session_of_its_own(sent: Callable[..., Asked]) -> None:
         (["--cbr", "nan"], "CBR"),
         (["--channel", "pigeon"], "awgn, rayleigh, burst"),
         (["--feedback-delay", "5"], "--feedback-delay"),
+        (["--steps", "9"], "--steps"),
+        (["--steps", "-1"], "--steps"),
+        (["--steps", "1.5"], "--steps"),
+        (["--guidance", "10.5"], "--guidance"),
+        (["--guidance", "-1"], "--guidance"),
+        (["--guidance", "nan"], "--guidance"),
+        (["--guidance", "much"], "--guidance"),
         (["--smell", "rose"], "--smell"),
         (["one", "too", "many"], "--help"),
     ],
@@ -233,17 +242,22 @@ def test_demo_has_the_defaults_of_the_contract(run: Run, monkeypatch: pytest.Mon
         "scheme": "",
         "snr_db": 10.0,
         "generator": "auto",
+        "steps": 0,
+        "guidance": 0.0,
         "port": 8080,
         "browser": True,
         "seconds": None,
     }
     options = ("--clip", "c.mp4", "--scheme", "h264-ldpc", "--snr-db", "3", "--port", "0")
-    assert run("demo", *options, "--no-browser", "--for", "2.5").status == 0
+    more = ("--steps", "2", "--guidance", "1.5", "--no-browser", "--for", "2.5")
+    assert run("demo", *options, *more).status == 0
     assert asked[1] == {
         "clip": "c.mp4",
         "scheme": "h264-ldpc",
         "snr_db": 3.0,
         "generator": "auto",
+        "steps": 2,
+        "guidance": 1.5,
         "port": 0,
         "browser": False,
         "seconds": 2.5,
@@ -257,6 +271,8 @@ def test_demo_has_the_defaults_of_the_contract(run: Run, monkeypatch: pytest.Mon
         (["--for", "-1"], "--for"),
         (["--scheme", "telepathy"], "choose one of"),
         (["--snr-db", "nan"], "out of range"),
+        (["--steps", "9"], "--steps"),
+        (["--guidance", "nan"], "--guidance"),
         (["--clip", "missing.mp4"], "does not exist"),
     ],
 )

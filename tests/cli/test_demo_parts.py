@@ -126,7 +126,7 @@ async def posted(clip: str, answer: httpx.Response | None = None) -> dict[str, A
         return answer or httpx.Response(201, json={})
 
     async with page(handler) as client:
-        await demo._start_session(client, clip, "lowres", 7.5, "auto")
+        await demo._start_session(client, clip, scheme="lowres", snr_db=7.5, guidance=1.5)
     (body,) = bodies
     return dict(body)
 
@@ -136,7 +136,7 @@ async def test_the_first_session_is_what_was_asked_for() -> None:
         "clip": "sample:tumble",
         "scheme": "lowres",
         "snr_db": 7.5,
-        "generator": "auto",
+        "guidance": 1.5,
     }
     assert (await posted("/home/me/walk.mp4"))["clip"] == "file:walk.mp4"
 
@@ -153,7 +153,7 @@ async def test_a_console_that_cannot_list_clips_ends_the_demo_with_its_sentence(
 
     async with page(handler) as client:
         with pytest.raises(SemcastError, match="transmitter cannot be reached"):
-            await demo._start_session(client, "walk.mp4", "lowres", 7.5, "auto")
+            await demo._start_session(client, "walk.mp4", scheme="lowres")
 
 
 @pytest.mark.slow

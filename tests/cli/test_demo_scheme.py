@@ -45,5 +45,13 @@ def test_an_unknown_scheme_is_refused_before_anything_starts() -> None:
 
 def _run(scheme: str) -> None:
     demo.run_demo(
-        clip="", scheme=scheme, snr_db=10.0, generator="auto", port=0, browser=False, seconds=0.0
+        clip="",
+        scheme=scheme,
+        snr_db=10.0,
+        generator="auto",
+        steps=0,
+        guidance=0.0,
+        port=0,
+        browser=False,
+        seconds=0.0,
     )

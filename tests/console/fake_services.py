@@ -36,6 +36,10 @@ SCHEME_CBR = {
     "h265-ldpc": 0.008,
 }
 AUTO_THRESHOLD_DB = 2.0
+BURST_EVERY_FRAMES, BURST_FIRST, BURST_END = 32, 20, 24
+"""Where the channel has bursts, these frames of every 32 are lost."""
+MEMORY_FRAMES, CUT_EVERY_FRAMES = 8, 45
+"""What a generator other than passthrough remembers, and how often it forgets."""
 CAPTION = "A robot gripper picks up a red mug from a wooden table."
 ANSWER_SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=fake\r\nt=0 0\r\n"
 
@@ -301,6 +305,7 @@ class FakeTransmitter(TransmitterServiceServicer):
                 session.spec.session_id,
                 _status_event(leg, transmitter_pb2.SESSION_STATE_STREAMING, ""),
             )
+        came: dict[str, dict[int, int]] = {"main": {}, "baseline": {}}
         for sequence in itertools.count():
             await asyncio.sleep(period_s)
             for leg in ("main", "baseline") if session.spec.baseline_scheme else ("main",):
@@ -311,6 +316,7 @@ class FakeTransmitter(TransmitterServiceServicer):
                 if leg == "main" and self.film is not None:
                     self.film.show(sequence, report.pts_us)
                     add_semantics(report, session.spec, self.film.semantics(sequence))
+                add_held(report, came[leg])
                 self.publish(
                     session.spec.session_id,
                     transmitter_pb2.SessionEvent(leg=leg, frame=report),
@@ -445,10 +451,37 @@ def add_semantics(
         report.receiver.semantics.lowres.CopyFrom(semantics.lowres)
         num_all = round(spec.cbr * 3 * spec.width_px * spec.height_px)
         num_symbols["lowres"] = num_all - sum(num_symbols.values())
+    is_burst = spec.channel.model == link_pb2.CHANNEL_MODEL_BURST
+    is_lost = is_burst and BURST_FIRST <= report.sequence % BURST_EVERY_FRAMES < BURST_END
+    if is_lost:
+        report.receiver.concealed = True
+        report.receiver.ClearField("semantics")
     del report.symbols_by_modality[:]
+    del report.receiver.crc_checked_modalities[:], report.receiver.crc_failed_modalities[:]
     for name, count in num_symbols.items():
         modality = link_pb2.Modality.Value(f"MODALITY_{name.upper()}")
         report.symbols_by_modality.add(modality=modality, count=count)
+        if name != "pilot":
+            report.receiver.crc_checked_modalities.append(modality)
+            if is_lost:
+                report.receiver.crc_failed_modalities.append(modality)
+
+
+def add_held(report: transmitter_pb2.FrameReport, came: dict[int, int]) -> None:
+    """Says what the receiver holds. came: in which frame each modality came last; is updated."""
+    receiver = report.receiver
+    overhead = {link_pb2.MODALITY_PILOT, link_pb2.MODALITY_CONTROL}
+    sent = {item.modality for item in report.symbols_by_modality} - overhead
+    came.update(dict.fromkeys(sent - set(receiver.crc_failed_modalities), report.sequence))
+    for modality, sequence in sorted(came.items()):
+        receiver.held.add(
+            modality=modality,  # type: ignore[arg-type]
+            age_frames=report.sequence - sequence,
+        )
+    if receiver.generator not in ("passthrough", "auto"):
+        since_cut = report.sequence % CUT_EVERY_FRAMES
+        receiver.cached_frames = min(since_cut + 1, MEMORY_FRAMES)
+        receiver.cache_resets = report.sequence // CUT_EVERY_FRAMES
 
 
 def _status(state: Any, detail: str = "") -> transmitter_pb2.SessionStatus:

@@ -63,6 +63,9 @@ async def test_options_hold_what_the_page_draws(bench: Bench) -> None:
     assert options["segmenters"][0] == "" and "segformer-b0" in options["segmenters"]
     assert options["captioners"][:2] == ["", "none"]
     assert options["max_upload_bytes"] == 1_000_000
+    assert schemes["contours-lowres"]["modalities"] == ["contours", "lowres"]
+    titles = {generator["name"]: generator["title"] for generator in options["generators"]}
+    assert titles["passthrough"].startswith("Passthrough") and next(iter(titles)) == "auto"
     properties = options["session_schema"]["properties"]
     assert all(field["description"] and field["title"] for field in properties.values())
 
@@ -102,7 +105,15 @@ async def test_snr_changes_in_place(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("scheme", "h265-ldpc"), ("channel", "rayleigh"), ("fps", 12.0)]
+    ("field", "value"),
+    [
+        ("scheme", "h265-ldpc"),
+        ("channel", "rayleigh"),
+        ("fps", 12.0),
+        ("generator", "tiny"),
+        ("generator_steps", 2),
+        ("guidance", 1.5),
+    ],
 )
 async def test_other_fields_start_the_session_again_under_its_id(
     bench: Bench, field: str, value: object
@@ -148,6 +159,10 @@ async def test_stop_ends_it_at_the_transmitter(bench: Bench) -> None:
         ({**CLIP, "channel": "wire"}, "channel cannot be 'wire'"),
         ({**CLIP, "cbr": 0}, "cbr cannot be 0"),
         ({**CLIP, "seed": -1}, "seed cannot be -1"),
+        ({**CLIP, "generator_steps": 9}, "generator_steps cannot be 9"),
+        ({**CLIP, "generator_steps": 1.5}, "generator_steps cannot be 1.5"),
+        ({**CLIP, "guidance": -0.5}, "guidance cannot be -0.5"),
+        ({**CLIP, "guidance": 11}, "guidance cannot be 11"),
         ({**CLIP, "snr": 3}, "snr is not a field"),
         ({}, "clip is missing"),
         ([], "not a JSON object"),

@@ -20,7 +20,7 @@ from console import api
 from console.convert import constellation_points, event_json, session_spec, spec_json
 from console.fanout import QUEUE_EVENTS, Fanout
 from console.request import SessionRequest
-from semcast.v1 import transmitter_pb2
+from semcast.v1 import link_pb2, transmitter_pb2
 
 
 @contextlib.asynccontextmanager
@@ -157,6 +157,9 @@ def report(psnr_db: float) -> transmitter_pb2.FrameReport:
     spec = session_spec("s", SessionRequest(clip="c", cbr=0.004))
     frame = invented_report(spec, "main", 2**40, random.Random(1))
     frame.psnr_db = psnr_db
+    frame.receiver.held.add(modality=link_pb2.MODALITY_CAPTION, age_frames=30)
+    frame.receiver.held.add(modality=link_pb2.MODALITY_LOWRES)
+    frame.receiver.cached_frames = 8
     return frame
 
 
@@ -167,6 +170,8 @@ def test_numbers_are_numbers_and_names_are_short() -> None:
     assert set(record["symbols_by_modality"]) == {"lowres", "control", "pilot"}
     assert record["receiver"]["crc_checked_modalities"] == ["lowres"]
     assert record["stage_ms"] == {"encode": 6.5}
+    assert record["receiver"]["held_age_frames"] == {"caption": 30, "lowres": 0}
+    assert (record["receiver"]["cached_frames"], record["receiver"]["cache_resets"]) == (8, 0)
     json.dumps(record, allow_nan=False)
 
 
@@ -190,5 +195,13 @@ def test_the_constellation_is_pairs_to_three_decimals() -> None:
 
 
 def test_a_spec_goes_there_and_back() -> None:
-    request = SessionRequest(clip="upload:1", channel="burst", snr_db=-4.5, caption="Ä", fps=12)
+    request = SessionRequest(
+        clip="upload:1",
+        channel="burst",
+        snr_db=-4.5,
+        caption="Ä",
+        fps=12,
+        generator_steps=3,
+        guidance=1.7,
+    )
     assert SessionRequest(**spec_json(session_spec("s", request))) == request

@@ -68,6 +68,7 @@ class NumberedGenerator:
     name = "numbered"
     modalities = frozenset(Modality)
     device = "cpu"
+    cached_frames = cache_resets = 0
 
     def __init__(self, on_step: Callable[[int], None] = lambda _: None) -> None:
         self.contexts: list[GeneratorContext] = []

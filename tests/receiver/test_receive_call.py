@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -205,6 +206,24 @@ def test_telemetry_says_what_was_received() -> None:
     }
     assert (good.frames_dropped_total, good.queue_depth_frames) == (3, 1)
     assert good.rung_id in {rung.id for rung in LADDER}
+
+
+def test_telemetry_says_what_was_held_and_for_how_long() -> None:
+    session = setup()
+    told = [telemetry_to_proto(session, outcome) for outcome in outcomes(session, 4, (0, 2))]
+    held = [[(item.modality, item.age_frames) for item in frame.held] for frame in told]
+    lowres = link_pb2.MODALITY_LOWRES
+    assert held == [[], [(lowres, 0)], [(lowres, 1)], [(lowres, 0)]]
+
+
+def test_telemetry_says_what_the_generator_remembers() -> None:
+    session = setup()
+    outcome = outcomes(session, 1)[0]
+    assert outcome.rendered is not None
+    rendered = replace(outcome.rendered, cached_frames=8, cache_resets=2)
+    told = telemetry_to_proto(session, replace(outcome, rendered=rendered))
+    assert (told.cached_frames, told.cache_resets) == (8, 2)
+    assert telemetry_to_proto(session, outcome).cached_frames == 0
 
 
 def test_the_constellation_shows_received_payload_symbols() -> None:

@@ -6,17 +6,31 @@ import numpy as np
 import pytest
 from receiver_link import NumberedGenerator, bytes_of, radio_frames, setup
 
-from receiver.generator import PassthroughGenerator
+from receiver.generator import GeneratorContext, PassthroughGenerator
 from receiver.session import ReceiverSession
 from semcast.errors import InputError
 from semcast.session import Modality, RadioFrame
 
 
-def test_the_generator_is_told_the_sessions_shape_rate_and_seed() -> None:
+def test_the_generator_is_told_what_the_session_asks_of_it() -> None:
     generator = NumberedGenerator()
-    ReceiverSession(setup(width=96, height=48, fps=12.5, seed=99), generator)
-    (context,) = generator.contexts
-    assert (context.width, context.height, context.fps, context.seed) == (96, 48, 12.5, 99)
+    session = setup(width=96, height=48, fps=12.5, seed=99, generator_steps=3, guidance=2.5)
+    ReceiverSession(session, generator)
+    assert generator.contexts == [GeneratorContext(96, 48, 12.5, 99, num_steps=3, guidance=2.5)]
+
+
+def test_a_frame_says_what_its_generator_remembers_once_it_is_made() -> None:
+    generator = NumberedGenerator(on_step=lambda step: remember(generator, step))
+    session = ReceiverSession(setup(), generator)
+    # Step 0 is the frame before the first picture. Frame 2 is lost: nothing is made for it.
+    shown = [session.render(session.decode(frame)) for frame in radio_frames(setup(), 4, lost=(2,))]
+    assert [frame.cached_frames for frame in shown] == [1, 2, 2, 0]
+    assert [frame.cache_resets for frame in shown] == [0, 0, 0, 1]
+
+
+def remember(generator: NumberedGenerator, step: int) -> None:
+    """One frame more at each step; all forgotten at the third."""
+    generator.cached_frames, generator.cache_resets = (0, 1) if step == 3 else (step, 0)
 
 
 def test_grey_is_shown_until_the_first_picture_comes() -> None:

@@ -42,7 +42,15 @@ def small_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_was_recorded_is_read_back_bit_for_bit(tmp_path: Path) -> None:
-    session = setup(generation=3, seed=2**62, fps=29.97, live=True, measurement_tap=True)
+    session = setup(
+        generation=3,
+        seed=2**62,
+        fps=29.97,
+        live=True,
+        measurement_tap=True,
+        generator_steps=2,
+        guidance=1.7,
+    )
     frames = radio_frames(session, 4, lost=(2,))
     path = record(tmp_path / "new" / "folder", session, frames)
     assert path.name == f"test-3{SUFFIX}"

@@ -63,6 +63,8 @@ def spec(**changes: Any) -> transmitter_pb2.SessionSpec:
         "mcs": "auto",
         "seed": 7,
         "generator": "passthrough",
+        "generator_steps": 2,
+        "guidance": 1.5,
         "channel": link_pb2.ChannelSettings(snr_db=7.3, model=link_pb2.CHANNEL_MODEL_BURST),
     }
     return transmitter_pb2.SessionSpec(**{**values, **changes})
@@ -277,6 +279,7 @@ def test_the_run_is_described() -> None:
     assert (report.width, report.height, report.fps, report.segment) == (WIDTH, HEIGHT, 10.0, 8)
     assert (report.generator, report.device, report.version) == ("passthrough", "cpu", __version__)
     assert (report.mcs, report.channel) == ("auto", "burst")
+    assert (report.generator_steps, report.guidance) == (2, 1.5)
 
 
 def test_quality_is_passed_on_with_the_reasons_for_what_is_missing() -> None:

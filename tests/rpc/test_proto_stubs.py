@@ -24,7 +24,8 @@ MEANS_ITSELF = {
     *("feedback_delay_frames", "frames_dropped_total", "frames_skipped_total"),
     *("queue_depth_frames", "burst_frames_mean", "gap_frames_mean"),
     *("snr_db_estimated", "snr_db_requested", "signal_energy", "noise_energy"),
-    *("coarseness", "label"),
+    *("coarseness", "label", "age_frames"),
+    *("generator_steps", "guidance", "cached_frames", "cache_resets"),
 }
 NUMBERS = {
     FieldDescriptor.CPPTYPE_INT32,

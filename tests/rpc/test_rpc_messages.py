@@ -43,6 +43,8 @@ SETUP = SessionSetup(
     live=True,
     measurement_tap=True,
     codec_weights="ntscc:0a1b2c3d,picture_video:4e5f6071",
+    generator_steps=3,
+    guidance=1.7,
 )
 
 blocks = st.lists(
@@ -147,6 +149,10 @@ def test_feedback_without_a_number_is_refused():
         ("pilots_per_frame", 0, "pilots_per_frame is 0"),
         ("channel_model", 0, "Channel model 0 is not known"),
         ("channel_model", 9, "Channel model 9 is not known"),
+        ("generator_steps", 9, "generator_steps is 9, but should be less than or equal to 8"),
+        ("guidance", -0.5, "guidance is -0.5"),
+        ("guidance", 10.5, "guidance is 10.5"),
+        ("guidance", float("nan"), "guidance is nan"),
     ],
 )
 def test_a_setup_out_of_bounds_is_refused_by_one_sentence(field, value, sentence):

@@ -40,6 +40,8 @@ def test_one_leg_carries_what_was_asked_for() -> None:
             mcs="qpsk-1/2",
             seed=99,
             generator="tiny",
+            generator_steps=3,
+            guidance=2.5,
             feedback_delay_frames=3,
             paced=True,
             measurement_tap=True,
@@ -52,6 +54,7 @@ def test_one_leg_carries_what_was_asked_for() -> None:
     assert (setup.width, setup.height, setup.fps, setup.segment_frames) == (96, 80, 12.5, 5)
     assert setup.symbols_per_frame == round(0.02 * 3 * 96 * 80)
     assert (setup.mcs, setup.seed, setup.generator) == ("qpsk-1/2", 99, "tiny")
+    assert (setup.generator_steps, setup.guidance) == (3, 2.5)
     assert setup.feedback_delay_frames == 3
     assert setup.channel_model is ChannelModel.RAYLEIGH
     assert setup.live
@@ -74,6 +77,8 @@ def test_the_baseline_gets_equal_cbr_under_its_own_id_and_rung() -> None:
             cbr=0.03,
             mcs="qpsk-1/3",
             generator="tiny",
+            generator_steps=2,
+            guidance=1.5,
             width_px=128,
             height_px=128,
         )
@@ -87,6 +92,8 @@ def test_the_baseline_gets_equal_cbr_under_its_own_id_and_rung() -> None:
     assert baseline.setup.mcs == "qpsk-2/3"
     assert baseline.setup.scheme == "h264-ldpc"
     assert baseline.setup.generator == "passthrough"
+    assert (main.setup.generator_steps, main.setup.guidance) == (2, 1.5)
+    assert (baseline.setup.generator_steps, baseline.setup.guidance) == (0, 0.0)
     for field in ("width", "height", "fps", "seed", "channel_model", "live", "measurement_tap"):
         assert getattr(main.setup, field) == getattr(baseline.setup, field)
 
@@ -130,6 +137,11 @@ def test_the_baseline_gets_the_main_schemes_default_cbr() -> None:
         ({"channel": channel(model=77)}, "AWGN"),
         ({"generator": ""}, "generator"),
         ({"generator": "two words"}, "generator"),
+        ({"generator_steps": 9}, "generator_steps"),
+        ({"guidance": 10.5}, "guidance"),
+        ({"guidance": -0.5}, "guidance"),
+        ({"guidance": math.nan}, "guidance"),
+        ({"guidance": math.inf}, "guidance"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_with_a_sentence(

@@ -82,27 +82,6 @@ class SessionRequest(BaseModel):
         title="Height",
         description="Height of the video in pixels, even.",
     )
-    mcs: str = Field(
-        default="default",
-        min_length=1,
-        max_length=40,
-        title="Modulation and coding",
-        description="Rung for digital blocks: default (the scheme's), auto, or a rung id.",
-    )
-    segment: int = Field(
-        default=8,
-        ge=1,
-        le=1000,
-        title="Segment",
-        description="Frames per segment: how often a fresh start is sent.",
-    )
-    seed: int = Field(
-        default=7777,
-        ge=0,
-        le=2**53 - 1,
-        title="Seed",
-        description="Seed of the channel noise, the pilots and the generator.",
-    )
     generator: str = Field(
         default="auto",
         min_length=1,
@@ -123,6 +102,27 @@ class SessionRequest(BaseModel):
         le=10.0,
         title="Guidance",
         description="How strongly the generator is held to what was received; 0 for none.",
+    )
+    mcs: str = Field(
+        default="default",
+        min_length=1,
+        max_length=40,
+        title="Modulation and coding",
+        description="Rung for digital blocks: default (the scheme's), auto, or a rung id.",
+    )
+    segment: int = Field(
+        default=8,
+        ge=1,
+        le=1000,
+        title="Segment",
+        description="Frames per segment: how often a fresh start is sent.",
+    )
+    seed: int = Field(
+        default=7777,
+        ge=0,
+        le=2**53 - 1,
+        title="Seed",
+        description="Seed of the channel noise, the pilots and the generator.",
     )
     caption: str = Field(
         default="",

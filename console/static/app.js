@@ -3,6 +3,7 @@
 import { api } from "./api.js";
 import { Controls } from "./controls.js";
 import { SessionEvents } from "./events.js";
+import { HeldStrip } from "./held.js";
 import { LegMeter } from "./meters.js";
 import { Pane, setText } from "./panes.js";
 import { Plots } from "./plots.js";
@@ -29,6 +30,7 @@ const state = {
 };
 const panes = Object.fromEntries(["source", "main", "baseline"].map((leg) => [leg, new Pane($(`pane-${leg}`))]));
 const received = new ReceivedView(panes.main, $("layers"));
+const held = new HeldStrip($("held"));
 const plots = new Plots($("plots"));
 const log = new EventLog($("log"));
 const snr = new SnrScale((snrDb) => apply({ snr_db: snrDb }));
@@ -44,6 +46,7 @@ let generation = null;
 window.semcast = {
   state,
   received,
+  held,
   get players() {
     return players;
   },
@@ -100,6 +103,7 @@ function leave() {
   state.lastEvents = { main: null, baseline: null };
   plots.clear();
   received.clear();
+  held.clear();
   log.clear();
   for (const pane of Object.values(panes)) {
     pane.clear();
@@ -162,9 +166,11 @@ function onFrame(frame) {
   panes[leg].setOutage(receiver.outage === true);
   if (leg !== "main") return;
   received.onFrame(frame, now);
+  held.push(frame, controls.schemeModalities(state.session.scheme));
   plots.addFrame(frame, now);
   showScheme(frame, now);
   showShortage(frame);
+  showRemark(receiver.generator);
   plots.addConstellation(receiver.constellation ?? [], receiver.constellation_kind ?? "");
   if (generation !== null && frame.generation !== generation) suspectAll();
   generation = frame.generation;
@@ -184,6 +190,13 @@ function showScheme(frame, now) {
 // The extractors work more coarsely than usual, so as to keep up.
 function showShortage({ coarseness, coarseness_detail: detail }) {
   panes.source.setShortage(coarseness > 0 ? detail : "");
+}
+
+// A sentence says what is to be seen, not what it looks like: no picture made of it alone is the source.
+function showRemark(generator) {
+  if (!generator) return; // The frame was skipped.
+  const isAlone = controls.schemeModalities(state.session.scheme).join() === "caption";
+  panes.main.setRemark(isAlone && generator !== "passthrough" ? "Made from the caption alone: a curiosity." : "");
 }
 
 // A stage has started anew: its viewers may have been left behind.

@@ -130,6 +130,12 @@ export class Controls {
     return this.options?.schemes.find((scheme) => scheme.id === id)?.title ?? id;
   }
 
+  // Of a scheme's id, or of a comma list; the papers say "desc" for a caption.
+  schemeModalities(scheme) {
+    const known = this.options.schemes.find(({ id }) => id === scheme);
+    return known?.modalities ?? scheme.split(",").map((name) => (name.trim() === "desc" ? "caption" : name.trim()));
+  }
+
   clipTitle(id) {
     return this.clips.find((clip) => clip.id === id)?.title ?? id;
   }

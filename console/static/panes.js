@@ -67,13 +67,17 @@ export class Pane {
     setText(this.parts.inforce, text);
   }
 
+  setRemark(text) {
+    setText(this.parts.remark, text);
+  }
+
   setShortage(text) {
     setText(this.parts.shortage, text);
   }
 
   clear() {
     this.thaw();
-    for (const part of [this.parts.inforce, this.parts.shortage]) if (part) setText(part, "");
+    for (const part of [this.parts.inforce, this.parts.shortage, this.parts.remark]) if (part) setText(part, "");
     this.setBadge([]);
     this.setVeil("");
     this.setOutage(false);

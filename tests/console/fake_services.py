@@ -31,6 +31,7 @@ SCHEME_CBR = {
     "lowres": 0.004,
     "contours-lowres": 0.004,
     "contours,sketch": 0.004,
+    "desc": 0.00082,
     "auto": 0.004,
     "h264-ldpc": 0.008,
     "h265-ldpc": 0.008,
@@ -442,8 +443,10 @@ def add_semantics(
         num_symbols["contours"] = 240 if starts_segment else 90 + report.sequence % 5 * 12
         if starts_segment:
             report.receiver.semantics.motion_percent = semantics.motion_percent
-            report.receiver.caption_received = spec.caption or CAPTION
-            num_symbols |= {"caption": 130, "motion": 9}
+            num_symbols["motion"] = 9
+    if starts_segment and ("contours" in scheme or scheme == "desc"):
+        report.receiver.caption_received = spec.caption or CAPTION
+        num_symbols["caption"] = 130
     if "sketch" in scheme:
         report.receiver.semantics.sketch.CopyFrom(semantics.sketch)
         num_symbols["sketch"] = 160

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from receiver.drawing import draw_caption, draw_labels, draw_sketch
 from semcast.errors import UnavailableError
 from semcast.generators import AUTO, GENERATORS, GeneratorInfo, find_generator, pick_generator
+from semcast.hub import HUB_MODELS, is_installed
 from semcast.schemes import find_scheme
 from semcast.session import Modality, SessionSetup
 from semcast.weights import has_weights
@@ -134,7 +135,21 @@ def _tiny() -> Generator:
     return tiny_generator()
 
 
-MAKERS: dict[str, Callable[[], Generator]] = {"passthrough": PassthroughGenerator, "tiny": _tiny}
+def _sd_turbo() -> Generator:
+    try:
+        from receiver.diffusion.full_size import sd_turbo_generator
+    except ImportError as error:
+        raise UnavailableError(
+            f"Generator 'sd-turbo' needs the \"models\" extra of semcast ({error.name} is missing)."
+        ) from error
+    return sd_turbo_generator()
+
+
+MAKERS: dict[str, Callable[[], Generator]] = {
+    "passthrough": PassthroughGenerator,
+    "tiny": _tiny,
+    "sd-turbo": _sd_turbo,
+}
 """How each generator of `semcast.generators` is made; networks are imported when asked for."""
 
 
@@ -150,9 +165,19 @@ def settle_generator(setup: SessionSetup) -> SessionSetup:
 def _can_run(info: GeneratorInfo) -> bool:
     missing = [name for name in info.packages if importlib.util.find_spec(name) is None]
     missing += [name for name in info.weights if not has_weights(name)]
+    if not missing and info.hub_model and not is_installed(HUB_MODELS[info.hub_model]):
+        missing.append(f"{info.hub_model} on this machine")
+    if not missing and info.auto_needs_gpu and not _has_gpu():
+        missing.append("GPU")
     if missing:
         logger.info("generator %s cannot run here: no %s", info.name, ", ".join(missing))
     return not missing
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def make_generator(name: str) -> Generator:

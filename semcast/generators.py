@@ -18,7 +18,8 @@ from semcast.session import Modality
 class GeneratorInfo:
     """modalities: what it can make frames from. weights: bundled files it needs.
 
-    packages: what it imports beyond the core.
+    packages: what it imports beyond the core. hub_model: of `semcast.hub`, that it runs on.
+    auto_needs_gpu: AUTO stands for it only where there is a GPU.
     """
 
     name: str
@@ -26,6 +27,8 @@ class GeneratorInfo:
     modalities: frozenset[Modality]
     weights: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    hub_model: str = ""
+    auto_needs_gpu: bool = False
 
 
 # The best last.
@@ -43,6 +46,23 @@ GENERATORS: dict[str, GeneratorInfo] = {
             modalities=frozenset({Modality.LOWRES}),
             weights=("latent_codec", "backbone"),
             packages=("torch", "diffusers", "safetensors"),
+        ),
+        GeneratorInfo(
+            name="sd-turbo",
+            title="SD-Turbo: full-size public weights, for a GPU",
+            modalities=frozenset(
+                {
+                    Modality.VIDEO,
+                    Modality.KEYFRAME,
+                    Modality.LOWRES,
+                    Modality.CONTOURS,
+                    Modality.SKETCH,
+                    Modality.CAPTION,
+                }
+            ),
+            packages=("torch", "diffusers", "transformers", "safetensors"),
+            hub_model="sd-turbo",
+            auto_needs_gpu=True,
         ),
     )
 }

@@ -157,7 +157,7 @@ HUB_MODELS: dict[str, NamedModel] = {
             use=HubUse.GENERATOR_PART,
             repository="thibaud/controlnet-sd21",
             revision="65171400a58fd12b46eae1a18c61022f2aad4074",
-            licence='"other" on its card (first published as OpenRAIL++)',
+            licence='"other" on its card',
             megabytes=728,
             files=("hed-sd21-safe.safetensors",),
         ),

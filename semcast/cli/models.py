@@ -20,6 +20,7 @@ def list_models() -> None:
     generators.add_column("weights")
     for info in GENERATORS.values():
         needs = [name if name in files else f"{name} (not bundled)" for name in info.weights]
+        needs += [f"{info.hub_model} (of the hub)"] if info.hub_model else []
         generators.add_row(info.name, ", ".join(needs) or "needs none")
     weights = Table(title="Bundled weights", title_justify="left")
     for column in ("name", "size", "trained by", "steps"):
@@ -80,7 +81,7 @@ def _squeezenet_state() -> str:
 
 
 def pull_model(name: str) -> None:
-    """Fetches a model of the hub at its pinned revision and says where it lies.
+    """Fetches a model of the hub and its parts at their pinned revisions; says where they lie.
 
     Raises InputError without a name, NotFoundError for an unknown one, UnavailableError where the
     hub cannot be reached.
@@ -89,8 +90,9 @@ def pull_model(name: str) -> None:
         raise InputError(f"Which model? 'semcast models pull NAME', of {', '.join(HUB_MODELS)}.")
     model = find_hub_model(name)
     console = Console(soft_wrap=True)
-    console.print(f"{model.name}: {model.megabytes} MB, licence {model.licence}")
-    folder = pull(model)
-    console.print(f"{model.name} is in {folder}")
+    for part in (model, *(HUB_MODELS[part] for part in model.parts)):
+        console.print(f"{part.name}: {part.megabytes} MB, licence {part.licence}")
+        folder = pull(part)
+        console.print(f"{part.name} is in {folder}")
     if missing := missing_packages(model):
         console.print(f"To load it, install {', '.join(missing)} as well.")

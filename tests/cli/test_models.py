@@ -90,8 +90,9 @@ def put_in_cache(cache: Path, model: NamedModel, make: bool = True) -> Path:
 def test_every_model_is_listed_with_licence_size_and_commit(run: Run) -> None:
     status, out, _ = run()
     assert status == 0
+    hub = out[out.index("On the hub") :].splitlines()
     for model in HUB_MODELS.values():
-        line = next(line for line in out.splitlines() if f" {model.name} " in line)
+        line = next(line for line in hub if f" {model.name} " in line)
         for what in (model.use.value, f"{model.megabytes} MB", model.revision[:7]):
             assert what in line
     for licence in ("Apache-2.0", "non-commercial"):

@@ -14,9 +14,11 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from tiny_checkpoints import tiny_sd_turbo
 
 import receiver.generator
 from receiver.diffusion.backbone import Backbone
+from receiver.diffusion.full_size import FullSizeGenerator
 from receiver.diffusion.latent_codec import LatentCodec
 from receiver.diffusion.tiny import BACKBONE, LATENT_CODEC, TinyGenerator, TinyNetworks
 from receiver.generator import (
@@ -71,9 +73,14 @@ def tiny() -> TinyGenerator:
     return TinyGenerator(networks)
 
 
+def sd_turbo() -> FullSizeGenerator:
+    return FullSizeGenerator(tiny_sd_turbo(), short_side_px=64)
+
+
 GENERATORS_AT_HAND: dict[str, Callable[[], Generator]] = {
     "passthrough": PassthroughGenerator,
     "tiny": tiny,
+    "sd-turbo": sd_turbo,
 }
 """One of each, without its bundled weights."""
 
@@ -289,7 +296,8 @@ def test_auto_goes_with_every_scheme_and_stays_open_until_the_receiver_settles_i
 
 
 def test_auto_is_the_best_that_takes_the_scheme_and_can_be_run_here() -> None:
-    everything, nothing = (lambda info: True), (lambda info: not info.packages)
+    everything, nothing = (lambda info: not info.auto_needs_gpu), (lambda info: not info.packages)
+    assert pick_generator([Modality.LOWRES], lambda info: True) == "sd-turbo"
     assert pick_generator([Modality.LOWRES], everything) == "tiny"
     assert pick_generator([Modality.LOWRES], nothing) == "passthrough"
     for modality in (Modality.VIDEO, Modality.KEYFRAME):

@@ -523,6 +523,7 @@ class _Slow:
     name = "gated"
     modalities = PassthroughGenerator.modalities
     device = "cpu"
+    cached_frames = cache_resets = 0
 
     def __init__(self, inner: PassthroughGenerator, gate: Gate) -> None:
         self._inner, self._gate, self._steps = inner, gate, 0

@@ -24,6 +24,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from receiver.cuts import colour_distance
+from receiver.cuts import colours as colours_of
 from semcast.errors import InputError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm")
@@ -39,9 +41,8 @@ _DAVIS_LICENCE = "BSD (fperazzi/davis)"
 
 _CUT_EXCESS = 0.27
 _CUT_REACH = 3
-_CUT_SIDE = 32
 """How far the colours of two shots must lie apart, beyond what motion does within each; how many
-frames on either side are compared; side of the pictures whose colours are counted. See `find_cuts`.
+frames on either side are compared. See `find_cuts`.
 
 Chosen on `video/train` alone, seen as strips of 14 frames of every clip and frame by frame around
 every large change. It has one hard cut (amazon-sci-audi-snow-trail, frame 68, excess 0.47); the
@@ -93,25 +94,6 @@ def _read_video(path: Path, max_fps: float) -> tuple[NDArray[np.uint8], float, i
     return np.stack(frames), fps / step, step, count
 
 
-def _colours(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Shares of 8x8x8 colours in the quarters of a frame, [4 * 512], in all 1.
-
-    A pixel counts for the eight colours around its own, the nearer the more, so that a slow change
-    of light is a small change.
-    """
-    small = cv2.resize(frame, (_CUT_SIDE, _CUT_SIDE), interpolation=cv2.INTER_AREA) * (7 / 255)
-    low = np.minimum(small.astype(np.intp), 6)
-    share = small - low
-    rows, columns = np.indices((_CUT_SIDE, _CUT_SIDE)) // (_CUT_SIDE // 2)
-    quarters = 512 * (2 * rows + columns)
-    counts = np.zeros(4 * 512)
-    for corner in itertools.product((0, 1), repeat=3):
-        codes = quarters + (low + corner) @ np.array([64, 8, 1])
-        weights = np.where(corner, share, 1 - share).prod(-1)
-        counts += np.bincount(codes.ravel(), weights.ravel(), len(counts))
-    return counts / _CUT_SIDE**2
-
-
 def find_cuts(frames: NDArray[np.uint8]) -> list[int]:
     """Indices of frames that begin a new shot after a hard cut; frames: [F, H, W, 3].
 
@@ -120,10 +102,10 @@ def find_cuts(frames: NDArray[np.uint8]) -> list[int]:
     both sides as well; after a flash the picture is as it was before; a fade is motion. Frames
     differ by the total variation (0 to 1) between the colours of their quarters.
     """
-    colours = [_colours(frame) for frame in frames]
+    colours = [colours_of(frame) for frame in frames]
 
     def distance(i: int, j: int) -> float:
-        return float(0.5 * np.abs(colours[i] - colours[j]).sum())
+        return colour_distance(colours[i], colours[j])
 
     count = len(frames)
     steps = [distance(k, k + 1) for k in range(count - 1)]

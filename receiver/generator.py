@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -65,21 +65,50 @@ class Generator(Protocol):
     """Makes one frame from one set of conditions. Nothing else may be asked of it.
 
     modalities: what it can make frames from. device: "cpu", or the name of a GPU.
-    cached_frames: past frames that the next one is made with; 0 for a generator without memory.
-    cache_resets: how often it has forgotten them of its own accord since `reset`, as at a cut.
     """
 
     name: str
     modalities: frozenset[Modality]
     device: str
-    cached_frames: int
-    cache_resets: int
+
+    @property
+    def cached_frames(self) -> int:
+        """Past frames that the next one is made with; 0 for a generator without memory."""
+
+    @property
+    def cache_resets(self) -> int:
+        """How often it forgot them of its own accord since `reset`, as at a cut."""
 
     def reset(self, context: GeneratorContext) -> None:
         """Forgets everything; the next step is the first of a stream."""
 
     def step(self, conditions: Conditions) -> NDArray[np.uint8]:
         """Frame [height, width, 3], uint8, RGB. Any subset of modalities may be present."""
+
+
+@runtime_checkable
+class StepsTogether(Protocol):
+    """What a generator's class may have besides: the next frames of several streams in one go."""
+
+    @classmethod
+    def step_together(
+        cls, generators: Sequence[Any], conditions: Sequence[Conditions]
+    ) -> list[NDArray[np.uint8]]:
+        """One step of each generator, as `step` makes it. A frame each, in their order.
+
+        generators: of this class, no two the same, reset to equal sizes and numbers of steps, all
+        or none with guidance.
+        """
+
+
+def step_all(
+    generators: Sequence[Generator], conditions: Sequence[Conditions]
+) -> list[NDArray[np.uint8]]:
+    """One step of each generator: together where there are several and they can, else in turn."""
+    first = generators[0]
+    if len(generators) > 1 and isinstance(first, StepsTogether):
+        return first.step_together(generators, conditions)
+    return [made.step(given) for made, given in zip(generators, conditions, strict=True)]
 
 
 class PassthroughGenerator:
@@ -190,12 +219,41 @@ def make_generator(name: str) -> Generator:
     return MAKERS[name]()
 
 
-def warm_generator(name: str) -> None:
+def typical_conditions(modalities: Iterable[Modality], width: int, height: int) -> Conditions:
+    """Something new of each modality, as a frame may bring it: to warm up and to measure with.
+
+    Low-res pictures are an eighth of the frame's size, others are of its own.
+    """
+    sizes = {
+        Modality.LOWRES: (max(1, height // 8), max(1, width // 8)),
+        Modality.KEYFRAME: (height, width),
+        Modality.VIDEO: (height, width),
+    }
+    sent = set(modalities)
+    return Conditions(
+        pictures={
+            kind: np.full((*size, 3), _MID_GREY, np.uint8)
+            for kind, size in sizes.items()
+            if kind in sent
+        },
+        age_frames=dict.fromkeys(sent, 0),
+        labels=np.zeros((height, width), np.uint8) if Modality.CONTOURS in sent else None,
+        sketch=np.zeros((height, width), np.uint8) if Modality.SKETCH in sent else None,
+    )
+
+
+WARM_CONTEXT = GeneratorContext(256, 256, 8.0, 0)
+"""What is made before anybody asks: the demo's frames."""
+
+
+def warm_generator(name: str) -> str:
     """Loads a generator ("auto": the best that can run) and makes one frame with it.
 
-    Raises as `make_generator` does.
+    Returns its name. Raises as `make_generator` does.
     """
-    generator = make_generator(pick_generator(Modality, _can_run) if name == AUTO else name)
-    generator.reset(GeneratorContext(256, 256, 8.0, 0))
-    picture = np.full((32, 32, 3), _MID_GREY, np.uint8)
-    generator.step(Conditions(dict.fromkeys(Modality, picture), dict.fromkeys(Modality, 0)))
+    if name == AUTO:
+        name = pick_generator(Modality, _can_run)
+    generator = make_generator(name)
+    generator.reset(WARM_CONTEXT)
+    generator.step(typical_conditions(Modality, WARM_CONTEXT.width, WARM_CONTEXT.height))
+    return name

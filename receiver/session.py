@@ -37,10 +37,12 @@ class DecodedFrame:
 class RenderedFrame:
     """A frame to show. rgb: [H, W, 3], uint8. generator, device: what made it, on what.
 
-    cached_frames, cache_resets: of the generator, once it had made it.
+    cached_frames, cache_resets: of the generator, once it had made it. repeated: nothing had come
+    since the last frame, which is shown again.
     """
 
     rgb: NDArray[np.uint8]
+    repeated: bool
     concealed: bool
     outage: bool
     generator: str
@@ -64,7 +66,7 @@ class ReceiverSession:
         self._held = Received()
         self._came: dict[Modality, int] = {}
         self._held_frames = 0
-        self._generator = generator
+        self.generator = generator
         generator.reset(
             GeneratorContext(
                 width=setup.width,
@@ -95,18 +97,31 @@ class ReceiverSession:
 
     def render(self, decoded: DecodedFrame) -> RenderedFrame:
         """The frame to show after `decoded`; the last one again where nothing came since."""
-        if decoded.newest > self._shown_newest:
-            self._shown = self._generator.step(decoded.conditions)
+        made = self.generator.step(decoded.conditions) if self.needs_step(decoded) else None
+        return self.show(decoded, made)
+
+    def needs_step(self, decoded: DecodedFrame) -> bool:
+        """Whether something came since the last frame that was shown."""
+        return decoded.newest > self._shown_newest
+
+    def show(self, decoded: DecodedFrame, made: NDArray[np.uint8] | None) -> RenderedFrame:
+        """The other half of `render`, for callers that step generators themselves.
+
+        made: what the generator made of the frame's conditions; None shows the last one again.
+        """
+        if made is not None:
+            self._shown = made
             self._shown_newest = decoded.newest
-        state = decoded.concealment
+        state, generator = decoded.concealment, self.generator
         return RenderedFrame(
-            self._shown,
-            state.concealed,
-            state.outage,
-            self._generator.name,
-            self._generator.device,
-            self._generator.cached_frames,
-            self._generator.cache_resets,
+            rgb=self._shown,
+            repeated=made is None,
+            concealed=state.concealed,
+            outage=state.outage,
+            generator=generator.name,
+            device=generator.device,
+            cached_frames=generator.cached_frames,
+            cache_resets=generator.cache_resets,
         )
 
 

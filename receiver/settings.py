@@ -23,6 +23,14 @@ class ReceiverSettings(ServiceSettings):
         max_length=80,
         description="Generator (or auto) to have ready before serving; others load when asked for.",
     )
+    max_load: float = Field(
+        default=0.9,
+        ge=0,
+        le=10,
+        allow_inf_nan=False,
+        description="Share of real time that live sessions may need of the generators' thread; "
+        "more are refused. 0 takes all, and lets them drop frames.",
+    )
     record_dir: Path | None = Field(
         default=None, description="Folder for a record of every message that enters the receiver."
     )

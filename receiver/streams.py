@@ -4,7 +4,8 @@
                 └──► at most 2 decoded frames ──► render (the model's thread) ──► viewers, tap
 
 A live session skips rendering of a frame when a newer one waits; it never skips decoding, because
-later frames are predicted from it. A session that is not live waits instead.
+later frames are predicted from it. A session that is not live waits instead. Who may come in is
+`admission`'s to say, whose frame is next `model_thread`'s.
 """
 
 from __future__ import annotations
@@ -16,15 +17,22 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from receiver.generator import make_generator, settle_generator, warm_generator
+from receiver.admission import RENDER_QUEUE_FRAMES, Admission, Demand, Work
+from receiver.generator import (
+    WARM_CONTEXT,
+    StepsTogether,
+    make_generator,
+    settle_generator,
+    warm_generator,
+)
+from receiver.model_thread import Clock, ModelThread, thread_clock
 from receiver.record import Recorder
 from receiver.session import DecodedFrame, ReceiverSession, RenderedFrame
 from semcast.errors import CapacityError, NotFoundError
 from semcast.media.publisher import VideoPublisher
-from semcast.session import RadioFrame, SessionSetup
+from semcast.schemes import find_scheme
+from semcast.session import Modality, RadioFrame, SessionSetup
 from semcast.timing import timed
-
-RENDER_QUEUE_FRAMES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +56,22 @@ class _Waiting:
 class Streams:
     """All sessions of one receiver.
 
-    record_folder: where every message that enters is recorded; None for nowhere.
+    record_folder: where every message that enters is recorded; None for nowhere. max_load: as
+    `Admission` takes it. clock: of the model's thread.
     """
 
-    def __init__(self, max_sessions: int, record_folder: Path | None) -> None:
+    def __init__(
+        self,
+        max_sessions: int,
+        record_folder: Path | None,
+        max_load: float,
+        clock: Clock = thread_clock,
+    ) -> None:
         self._max_sessions = max_sessions
         self._record_folder = record_folder
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
-        self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._admission = Admission(max_load)
+        self._model = ModelThread(self._admission.times.add, clock)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._publishers: dict[str, tuple[tuple[int, int, float], VideoPublisher]] = {}
 
@@ -64,17 +80,24 @@ class Streams:
         """Sessions whose stream is open."""
         return len(self._running)
 
+    @property
+    def model_load(self) -> float:
+        """Share of real time that live sessions need of the model, if each frame brings news."""
+        return self._admission.load
+
     async def warm_up(self, generator: str = "") -> None:
         """Compiles and loads what the first frame would otherwise wait for.
 
-        generator: to be loaded and run once; NotFoundError for an unknown one.
+        generator: to be loaded, run once and timed; NotFoundError for an unknown one.
         """
         from semcast.warm import warm_up
 
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._decoder, warm_up)
         if generator:
-            await loop.run_in_executor(self._model, lambda: warm_generator(generator))
+            name = await self._model.call(lambda: warm_generator(generator))
+            work = Work(name, WARM_CONTEXT.width, WARM_CONTEXT.height, num_steps=0, guided=False)
+            await self._measure(work, tuple(Modality), 1)
 
     def publisher(self, session_id: str) -> VideoPublisher:
         """The video of a session, which outlives its stream so that viewers stay over restarts.
@@ -95,7 +118,7 @@ class Streams:
         """Receives one stream to its end. A newer stream of the same session ends an older one.
 
         Raises InputError for a set-up or frame that cannot be, CapacityError where the receiver
-        has as many sessions as it may.
+        has as many sessions as it may, or cannot make this one's frames in time.
         """
         task = asyncio.current_task()
         assert task is not None
@@ -113,6 +136,7 @@ class Streams:
         finally:
             if self._running.get(setup.session_id) is task:
                 del self._running[setup.session_id]
+                self._admission.leave(setup.session_id)
 
     async def _run(
         self,
@@ -123,9 +147,12 @@ class Streams:
     ) -> None:
         loop = asyncio.get_running_loop()
         setup = settle_generator(setup)
-        session = await loop.run_in_executor(
-            self._model, lambda: ReceiverSession(setup, make_generator(setup.generator))
+        session = await self._model.call(
+            lambda: ReceiverSession(setup, make_generator(setup.generator))
         )
+        work = Work.of(setup)
+        together = isinstance(session.generator, StepsTogether)
+        await self._admit(setup, Demand(work, setup.fps, setup.live, together))
         publisher = await self._publisher_for(setup)
         recorder = Recorder(self._record_folder, setup) if self._record_folder else None
         waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(RENDER_QUEUE_FRAMES)
@@ -152,16 +179,14 @@ class Streams:
 
         async def render_all() -> None:
             while (item := await waiting.get()) is not None:
-                rendered, render_ms = await loop.run_in_executor(
-                    self._model, timed, partial(session.render, item.decoded)
-                )
-                publisher.push(rendered.rgb, item.decoded.received.pts_us)
+                made = await self._model.render(session, item.decoded, work, live=setup.live)
+                publisher.push(made.frame.rgb, item.decoded.received.pts_us)
                 await on_outcome(
                     FrameOutcome(
                         item.decoded,
-                        rendered,
+                        made.frame,
                         item.decode_ms,
-                        render_ms,
+                        made.render_ms,
                         waiting.qsize(),
                         dropped_total,
                     )
@@ -176,6 +201,26 @@ class Streams:
         finally:
             if recorder:
                 recorder.close()
+
+    async def _admit(self, setup: SessionSetup, demand: Demand) -> None:
+        """Lets a session in, or raises CapacityError with what to do."""
+        admission, modalities = self._admission, find_scheme(setup.scheme).modalities
+        for num_together in admission.unmeasured(setup.session_id, demand):
+            await self._measure(demand.work, modalities, num_together)
+        refusal = admission.refusal(setup.session_id, demand)
+        if refusal and not admission.is_in_use(demand.work):
+            # What a busy moment told would stay for ever: whoever is refused makes no frames.
+            await self._measure(demand.work, modalities, 1)
+            refusal = admission.refusal(setup.session_id, demand)
+        if refusal:
+            raise CapacityError(refusal)
+        admission.enter(setup.session_id, demand)
+
+    async def _measure(
+        self, work: Work, modalities: tuple[Modality, ...], num_together: int
+    ) -> None:
+        time = await self._model.measure(work, modalities, num_together)
+        self._admission.times.replace(work, num_together, time)
 
     async def _publisher_for(self, setup: SessionSetup) -> VideoPublisher:
         """Viewers stay through restarts of a stream, unless its picture changes shape."""
@@ -212,5 +257,5 @@ class Streams:
         for _, publisher in self._publishers.values():
             await publisher.close()
         self._publishers.clear()
-        for thread in (self._decoder, self._model):
-            thread.shutdown(wait=True, cancel_futures=True)
+        self._model.close()
+        self._decoder.shutdown(wait=True, cancel_futures=True)

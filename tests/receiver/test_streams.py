@@ -95,7 +95,7 @@ class Bench:
         self._opened: list[tuple[Streams, list[Stream]]] = []
 
     def streams(self, max_sessions: int = 4, record_folder: Path | None = None) -> Streams:
-        made = Streams(max_sessions, record_folder)
+        made = Streams(max_sessions, record_folder, max_load=0)
         self._opened.append((made, []))
         return made
 

@@ -30,7 +30,7 @@ async def outcome(frame: FrameOutcome) -> None:
 
 
 async def test_streams_that_start_together_do_not_trip_over_old_publishers() -> None:
-    streams = Streams(max_sessions=16, record_folder=None)
+    streams = Streams(max_sessions=16, record_folder=None, max_load=0)
     try:
         for batch in range(4):
             await asyncio.gather(

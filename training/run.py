@@ -22,12 +22,12 @@ from training.recipe import Recipe, RecipeSettings
 
 RECIPES = {
     "autoencoder": "training.recipes.autoencoder:Autoencoder",
-    "backbone": "training.recipes.backbone:BackboneRecipe",
     "djscc-sketch": "training.recipes.sketch_code:SketchCode",
     "ntscc": "training.recipes.ntscc:NtsccRecipe",
     "picture-video": "training.recipes.latent_video:PictureVideo",
     "segmenter": "training.recipes.segmenter:Segmenter",
     "sketch": "training.recipes.sketch:Sketch",
+    "tiny": "training.recipes.tiny:TinyRecipe",
 }
 """Where each recipe is; imported when asked for."""
 

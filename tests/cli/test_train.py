@@ -166,7 +166,7 @@ def test_help_is_that_of_train(run: Run) -> None:
     ("arguments", "says"),
     [
         ([], "--list"),
-        (["nothing"], "autoencoder, backbone"),
+        (["nothing"], "autoencoder, djscc-sketch"),
         (["autoencoder", "--budget", "soon"], "20m"),
         (["autoencoder", "--budget", "0m"], "duration"),
         (["autoencoder", "--steps", "0"], "--steps"),
@@ -310,14 +310,14 @@ def test_models_lists_bundled_weights_and_what_trained_them(
     monkeypatch.setattr("semcast.weights.FOLDER", tmp_path)
     out = run("models").out
     assert "No weights are bundled" in out
-    assert "backbone (not bundled)" in " ".join(out.split())
-    header = {"recipe": "backbone", "config": {}, "steps": 4321}
-    write_weights(tmp_path / "backbone.safetensors", {"w": torch.zeros(600_000)}, header)
+    assert "tiny (not bundled)" in " ".join(out.split())
+    header = {"recipe": "tiny", "config": {}, "steps": 4321}
+    write_weights(tmp_path / "tiny.safetensors", {"w": torch.zeros(600_000)}, header)
     done = run("models")
     assert done.status == 0
-    for what in ("1.2 MB", "semcast train backbone", "4321"):
+    for what in ("1.2 MB", "semcast train tiny", "4321"):
         assert what in done.out
-    assert "backbone (not bundled)" not in " ".join(done.out.split())
+    assert "tiny (not bundled)" not in " ".join(done.out.split())
 
 
 def test_a_weight_file_is_described_without_the_packages_that_read_it(

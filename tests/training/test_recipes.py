@@ -1,7 +1,7 @@
 """Every recipe trains on tiny shapes, on a CPU and on CUDA, and what it exports is its network."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -10,26 +10,22 @@ import pytest
 import torch
 
 from receiver.diffusion.latent_codec import LatentCodec
+from receiver.diffusion.network import TinyDiffusion
+from receiver.generator import Conditions
 from semcast.errors import InputError, NotFoundError
 from semcast.metrics.perceptual import LpipsScorer
 from semcast.metrics.weights import MetricUnavailableError, MetricWeights
 from semcast.networks.ntscc import Ntscc
+from semcast.session import Modality
 from semcast.weights import read_weights, write_weights
-from training.data import Library, open_library
+from training.data import Library, Shot, open_library
 from training.loop import RunOptions, RunResult
-from training.received import (
-    RECEIVED_PATH,
-    ReceivedWindow,
-    draw_spec,
-    held_out_spec,
-    number_shots,
-    save_windows,
-    source_frame,
-)
+from training.received import RECEIVED_PATH, ReceivedWindow, save_windows
 from training.recipe import Recipe
 from training.recipes.ntscc import NtsccRecipe
 from training.recipes.sketch_code import SketchCode
 from training.run import RECIPES, find_recipe, parse_duration_s, pick_device, read_settings, train
+from training.windows import WindowSpec, draw_spec, held_out_spec, number_shots, source_frame
 
 STEPS = 3
 CODEC = "codec.safetensors"
@@ -45,16 +41,16 @@ TINY = {
 }
 OWN = {
     "autoencoder": {"critic_from": "0"},
-    # Received windows are of 256x256 frames, whatever is cut from them.
-    "backbone": {
-        "eval_size": "256",
+    "picture-video": {"codec": PICTURE_CODE, "num_frames": "3"},
+    "segmenter": {"held_out": "e", "all_clips": "true"},
+    "sketch": {"windows": "4", "scenes": "0"},
+    "tiny": {
+        "num_frames": "4",
+        "judged_frames": "2",
         "latent_codec": CODEC,
         "critic_weight": "0.01",
         "critic_from": "0",
     },
-    "picture-video": {"codec": PICTURE_CODE, "num_frames": "3"},
-    "segmenter": {"held_out": "e", "all_clips": "true"},
-    "sketch": {"windows": "4", "scenes": "0"},
 }
 """What single recipes need beside TINY, and parts of them that are off unless asked for."""
 
@@ -80,16 +76,27 @@ def _received(library: Library) -> list[ReceivedWindow]:
     """Windows as `training.received` makes them; small pictures stand for what a link leaves."""
     rng = np.random.default_rng(0)
     windows = []
-    for shots, spec_of in (
-        (library.train, lambda key, shot: draw_spec(rng, key, shot, "lowres", 40)),
-        (library.val, lambda key, shot: held_out_spec(key, shot, "lowres")),
-    ):
-        for key, shot in number_shots(shots).items():
-            spec = spec_of(key, shot)
-            frames = [source_frame(shot, spec, k) for k in range(spec.num_frames)]
-            small = [cv2.resize(f, (24, 24), interpolation=cv2.INTER_AREA) for f in frames]
-            windows.append(ReceivedWindow(spec, np.stack(small), np.zeros(len(small), np.int16)))
+    for key, shot in number_shots(library.train).items():
+        spec = draw_spec(rng, key, shot, "lowres", 12)
+        windows.append(_had(shot, spec))
+    for key, shot in number_shots(library.val).items():
+        spec = held_out_spec(key, shot, "contours-lowres")
+        windows.append(_had(shot, replace(spec, num_frames=5)))
     return windows
+
+
+def _had(shot: Shot, spec: WindowSpec) -> ReceivedWindow:
+    """Low-res frames, objects and a sketch; at the third frame a key picture."""
+    frames = [source_frame(shot, spec, k) for k in range(spec.num_frames)]
+    had = []
+    for k, frame in enumerate(frames):
+        pictures = {Modality.LOWRES: cv2.resize(frame, (24, 24), interpolation=cv2.INTER_AREA)}
+        ages = dict.fromkeys((Modality.LOWRES, Modality.CONTOURS, Modality.SKETCH), 0)
+        if k >= 2:
+            pictures[Modality.KEYFRAME], ages[Modality.KEYFRAME] = frames[2], k - 2
+        labels, sketch = frame[..., 0] // 100, (frame[..., 1] > 128).astype(np.uint8) * 255
+        had.append(Conditions(pictures, ages, labels=labels, sketch=sketch, snr_db=10.0))
+    return ReceivedWindow(spec, tuple(had))
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +107,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     except MetricUnavailableError as error:
         pytest.skip(f"recipes measure and train with SqueezeNet's features: {error}")
     root = tmp_path_factory.mktemp("workplace")
-    for k, name in enumerate(("train/a", "train/b", "val/c", "val/d")):
+    for k, name in enumerate(("train/a", "train/b", "val/c", "val/d", "train_extra/f")):
         _write_clip(root / "data" / "video" / f"{name}.mp4", k)
     davis = root / "data" / "masks" / "davis" / "train"
     _write_clip(davis / "e.mp4", 4)
@@ -231,6 +238,31 @@ def test_what_it_exports_is_its_network(trained: Trained) -> None:
 def test_the_file_is_small(trained: Trained) -> None:
     """A few megabytes each: all weights of the project are to stay under 20."""
     assert trained.result.weights.stat().st_size < 8e6
+
+
+@pytest.mark.parametrize("part", ["image", "temporal", "all"])
+def test_a_part_of_the_generator_is_trained_and_the_rest_stays(part: str, inside: Path) -> None:
+    torch.manual_seed(1)
+    network = TinyDiffusion()
+    for parameter in network.parameters():
+        if not parameter.abs().max():
+            torch.nn.init.normal_(parameter, std=0.1)
+    write_weights(inside / "start.safetensors", network.state_dict(), {"config": {}})
+    start, _ = read_weights(inside / "start.safetensors")
+    run_dir = inside / "runs" / f"tiny-{part}"
+    options = RunOptions(
+        run_dir, steps=2, progress_bar=False, start_from=inside / "start.safetensors"
+    )
+    changes = _changes("tiny") | {"part": part}
+    train("tiny", options, data=Path("data"), device="cpu", changes=changes)
+    after = torch.load(run_dir / "checkpoint.pt", weights_only=True)["network"]
+    changed = {name for name in start if not torch.equal(after[name], start[name].float())}
+    temporal = {name for name in start if ".temporal." in name}
+    assert temporal and changed
+    if part != "all":
+        assert changed <= (temporal if part == "temporal" else start.keys() - temporal)
+    assert bool(changed & temporal) == (part != "image")
+    assert bool(changed - temporal) == (part != "temporal")
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -476,7 +476,7 @@ def _parser() -> argparse.ArgumentParser:
     here.add_argument("--data", type=Path, help="folder of clips; default ../shared/data")
     here.add_argument("--max-mb", type=float, help="of the pack; default what is left")
     here.add_argument("--simulated", type=int, default=0, metavar="N", help="simulated scenes")
-    here.add_argument("--windows", type=int, default=2, metavar="N", help="received, of each clip")
+    here.add_argument("--windows", type=int, default=1, metavar="N", help="received, of each clip")
     run = commands.add_parser("there", help="run prepared jobs on the lent machine")
     run.add_argument("folders", type=Path, nargs="+")
     run.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "out/gpu")))

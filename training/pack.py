@@ -12,7 +12,8 @@ A pack is a zip without compression:
 
 Nothing is encoded again: videos are cut to their beginnings by copying their packets. Clips to
 measure on keep `VAL_SECONDS`; those to train on keep the longest time, the same for all, at which
-everything fits.
+everything fits. With received windows, which are larger than the clips they are of, clips are cut
+to the length of a window, and as many clips as fit go in with theirs, chosen at random.
 
 Packs are for carrying data to a machine for a while. They hold other people's footage: no pack is
 ever committed or published.
@@ -41,8 +42,10 @@ from semcast.errors import InputError
 from semcast.metrics.weights import SQUEEZENET_FILE, MetricUnavailableError, MetricWeights
 from training.data import PACK_SUFFIX, TRAIN, VAL, VIDEO_SUFFIXES, list_media, open_library
 from training.received import (
+    FPS,
     RECEIVED_NAME,
     WINDOW_FRAMES,
+    ReceivedWindow,
     make_held_out_windows,
     make_windows,
     save_windows,
@@ -56,9 +59,9 @@ VAL_SECONDS = 2.0
 """Of each clip to measure on, so that most of the room is for training. What a network is worth is
 measured on whole clips, here."""
 
-RECEIVED_SHARE = 0.4
-"""Of the room for data, what received windows may fill, where a recipe wants them. Their pictures
-and their source clips are worth about the same: a pixel trained on needs both."""
+RECEIVED_SECONDS = WINDOW_FRAMES / FPS
+"""Of each clip to train on that is packed with what was received of it: a window's length. A clip
+takes some 0.14 MB then, and a window 0.1 MB, or half a megabyte with key pictures."""
 
 SCENE_SEEDS = range(1_000_000, 2_000_000)
 """Simulated scenes are numbered from here; the bundled samples' seeds lie outside."""
@@ -69,7 +72,7 @@ SCENE_SIZE, SCENE_FPS, SCENE_SECONDS = 320, 8, 4.0
 
 _SHORTEST_S, _LONGEST_S, _STEP_S = 1.0, 60.0, 0.05
 
-_SCHEME, _WINDOW_SEED = "lowres", 7777
+_WINDOW_SEED = 7777
 
 
 @dataclass(frozen=True)
@@ -273,12 +276,12 @@ def make_pack(
     data: Path,
     max_mb: float = MAX_MB,
     scenes: Sequence[Path] = (),
-    windows_per_clip: int = 2,
+    windows_per_clip: int = 1,
 ) -> PackReport:
     """Packs what a recipe needs into at most `max_mb` megabytes.
 
     data: a folder as in `list_media`. scenes: simulated clips to train on as well.
-    windows_per_clip: received windows to make, where the recipe trains on those.
+    windows_per_clip: received windows of each, where the recipe trains on those.
     Raises InputError where a second of each clip does not fit, or something is missing.
     """
     if path.suffix != PACK_SUFFIX:
@@ -289,32 +292,33 @@ def make_pack(
     train += [_Source(file, f"scenes/{file.name}") for file in scenes]
     val = [_named(file, data, files.captions) for file in files.val]
 
-    def index(seconds: float) -> bytes:
+    def index(chosen: Sequence[_Source], seconds: float) -> bytes:
         lines = [*files.sources, f"of each clip at most the first {seconds:.1f} s"]
         if scenes:
             lines.append(f"simulated scenes: {len(scenes)}, rendered by training/simulate")
-        names = {TRAIN: [s.name for s in train], VAL: [s.name for s in val]}
+        if len(chosen) < len(train):
+            lines.append(f"of all these, {len(chosen)} chosen at random")
+        names = {TRAIN: [s.name for s in chosen], VAL: [s.name for s in val]}
         return json.dumps({"recipe": recipe_name, **names, "sources": lines}, indent=1).encode()
 
     contents = _Contents()
     contents.files[f"{PACKED_WEIGHTS}{SQUEEZENET_FILE}"] = _squeezenet()
-    contents.files["pack.json"] = index(_LONGEST_S)
+    contents.files["pack.json"] = index(train, _LONGEST_S)
     for source in val:
         source.add_to(contents, VAL_SECONDS)
-    max_bytes = round(1e6 * max_mb)
-    room = max_bytes - contents.num_bytes()
-    if recipe.pack_kind == "received":
-        room = round(room * (1 - RECEIVED_SHARE))
-    chosen, seconds = _longest(train, room)
-    contents.files |= chosen.files
-    contents.files["pack.json"] = index(seconds)
+    room = round(1e6 * max_mb) - contents.num_bytes()
     path.parent.mkdir(parents=True, exist_ok=True)
-    contents.write(path)
     if recipe.pack_kind == "received":
-        room = max_bytes - contents.num_bytes()
-        contents.files[RECEIVED_NAME] = _received(path, windows_per_clip, room - 1000)
-        contents.write(path)
-    return PackReport(path.stat().st_size, len(train), len(val), seconds)
+        # The index grows by a line where clips are left out.
+        chosen, more = _with_windows(train, val, room - 100, windows_per_clip)
+        seconds = RECEIVED_SECONDS
+    else:
+        more, seconds = _longest(train, room)
+        chosen = train
+    contents.files |= more.files
+    contents.files["pack.json"] = index(chosen, seconds)
+    contents.write(path)
+    return PackReport(path.stat().st_size, len(chosen), len(val), seconds)
 
 
 def _named(file: Path, data: Path, captions: Mapping[str, str]) -> _Source:
@@ -328,29 +332,30 @@ def _squeezenet() -> Path:
         raise InputError(f"{error}.") from error
 
 
+def _cut(sources: Sequence[_Source], seconds: float) -> _Contents:
+    """The beginnings of clips, with what lies beside them."""
+    contents = _Contents()
+    for source in sources:
+        source.add_to(contents, seconds)
+    return contents
+
+
 def _longest(sources: Sequence[_Source], max_bytes: int) -> tuple[_Contents, float]:
     """The beginnings, as long as fit, and how long that is. Raises InputError if none do."""
-
-    def cut(seconds: float) -> _Contents:
-        contents = _Contents()
-        for source in sources:
-            source.add_to(contents, seconds)
-        return contents
-
     low, high = _SHORTEST_S, _LONGEST_S
-    best = cut(low)
+    best = _cut(sources, low)
     if best.num_bytes() > max_bytes:
         raise InputError(
             f"{low:g} s of each clip are {best.num_bytes() / 1e6:.1f} MB, and there is room for "
             f"{max(0, max_bytes) / 1e6:.1f} MB: allow more with --max-mb, or give fewer clips."
         )
-    whole = cut(high)
+    whole = _cut(sources, high)
     if whole.num_bytes() <= max_bytes:
         lengths = [max(_packet_times_s(s.path)) for s in sources if s.is_video]
         return whole, max(lengths, default=0.0)
     while high - low > _STEP_S:
         middle = (low + high) / 2
-        contents = cut(middle)
+        contents = _cut(sources, middle)
         if contents.num_bytes() <= max_bytes:
             low, best = middle, contents
         else:
@@ -358,26 +363,52 @@ def _longest(sources: Sequence[_Source], max_bytes: int) -> tuple[_Contents, flo
     return best, low
 
 
-def _received(pack: Path, windows_per_clip: int, max_bytes: int) -> bytes:
-    """Received windows of the clips as they are in the pack: as many as fit, chosen at random."""
-    library = open_library(pack)
-    held_out = make_held_out_windows(library.val, _SCHEME)
-    made = make_windows(library.train, _SCHEME, windows_per_clip, WINDOW_FRAMES, _WINDOW_SEED)
-    order = np.random.default_rng(_WINDOW_SEED).permutation(len(made))
+def _with_windows(
+    train: Sequence[_Source], val: Sequence[_Source], max_bytes: int, windows_per_clip: int
+) -> tuple[list[_Source], _Contents]:
+    """As many clips to train on as fit with what was received of them, chosen at random; and, with
+    the held-out clips' windows, what goes into the pack. Raises InputError if none does."""
+    with tempfile.TemporaryDirectory() as folder:
+        # Windows are of the clips as they will be in the pack.
+        cut = Path(folder) / f"cut{PACK_SUFFIX}"
+        contents = _cut(train, RECEIVED_SECONDS)
+        for source in val:
+            source.add_to(contents, VAL_SECONDS)
+        names = {TRAIN: [s.name for s in train], VAL: [s.name for s in val], "sources": []}
+        contents.files["pack.json"] = json.dumps(names).encode()
+        contents.write(cut)
+        library = open_library(cut)
+    # Held-out key pictures are large, and nothing is measured with them.
+    held_out = make_held_out_windows(library.val, more_schemes=())
+    made = make_windows(library.train, windows_per_clip, WINDOW_FRAMES, _WINDOW_SEED)
+    of_clip: dict[str, list[ReceivedWindow]] = {}
+    for window in made:
+        of_clip.setdefault(window.spec.clip, []).append(window)
+    sent = [source for source in train if source.path.stem in of_clip]
+    order = np.random.default_rng(_WINDOW_SEED).permutation(len(sent))
 
-    def stored(count: int) -> bytes:
+    def packed(count: int) -> _Contents:
+        chosen = [sent[k] for k in order[:count]]
+        windows = [window for source in chosen for window in of_clip[source.path.stem]]
+        contents = _cut(chosen, RECEIVED_SECONDS)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / RECEIVED_NAME
-            save_windows(path, [made[k] for k in order[:count]] + held_out)
-            return path.read_bytes()
+            save_windows(path, windows + held_out)
+            contents.files[RECEIVED_NAME] = path.read_bytes()
+        return contents
 
-    if len(stored(1)) > max_bytes:
-        raise InputError("There is no room for received windows: allow more with --max-mb.")
-    low, high = 1, len(made) + 1
+    low, high = 0, len(sent) + 1
+    best = _Contents()
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if len(stored(middle)) <= max_bytes else (low, middle)
-    return stored(low)
+        contents = packed(middle)
+        if contents.num_bytes() <= max_bytes:
+            low, best = middle, contents
+        else:
+            high = middle
+    if not low:
+        raise InputError("There is no room for received windows: allow more with --max-mb.")
+    return [sent[k] for k in sorted(order[:low])], best
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -411,7 +442,7 @@ def add_pack_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-mb", type=float, help="megabytes of the pack, at most")
     parser.add_argument("--simulated", type=int, default=0, metavar="N", help="simulated scenes")
     parser.add_argument(
-        "--windows", type=int, default=2, metavar="N", help="received windows of each clip"
+        "--windows", type=int, default=1, metavar="N", help="received windows of each clip"
     )
 
 

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 import training.pack
 import training.run
+from receiver.generator import Conditions
 from semcast.errors import InputError
 from semcast.metrics.weights import SQUEEZENET_FILE, MetricWeights
+from semcast.session import Modality
 from training.data import Library, open_library
 from training.loop import RunOptions
 from training.pack import (
-    RECEIVED_SHARE,
+    RECEIVED_SECONDS,
     SCENE_SEEDS,
     VAL_SECONDS,
     beginning,
@@ -31,9 +33,10 @@ from training.pack import (
     make_pack,
     render_scenes,
 )
-from training.received import ReceivedWindow, held_out_spec, load_windows, windows_beside
+from training.received import ReceivedWindow, load_windows, windows_beside, windows_for
 from training.recipe import Recipe, RecipeSettings
 from training.simulate.seeds import RESERVED_SAMPLE_SEEDS
+from training.windows import held_out_spec
 
 Frames = NDArray[np.uint8]
 
@@ -270,10 +273,13 @@ def test_no_scene_of_the_samples_is_ever_numbered() -> None:
 
 
 def _window(shot: Any, size: int, rng: np.random.Generator) -> ReceivedWindow:
-    pictures = rng.integers(0, 256, (8, size, size, 3)).astype(np.uint8)
-    return ReceivedWindow(
-        held_out_spec((shot.clip, 0), shot, "lowres"), pictures, np.zeros(8, np.int16)
-    )
+    """Noise: no two pictures alike, and none compresses."""
+    spec = held_out_spec((shot.clip, 0), shot, "lowres")
+    had = [
+        Conditions({Modality.LOWRES: rng.integers(0, 256, (size, size, 3), np.uint8)}, {})
+        for _ in range(spec.num_frames)
+    ]
+    return ReceivedWindow(spec, tuple(had))
 
 
 @pytest.fixture
@@ -283,48 +289,70 @@ def _link(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         training.pack,
         "make_windows",
-        lambda shots, scheme, count, frames, seed: [
-            _window(shot, 6, rng) for shot in shots for _ in range(count)
+        lambda shots, count, frames, seed: [
+            _window(shot, 24, rng) for shot in shots if len(shot.frames) > 8 for _ in range(count)
         ],
     )
     monkeypatch.setattr(
         training.pack,
         "make_held_out_windows",
-        lambda shots, scheme: [_window(shot, 8, rng) for shot in shots],
+        lambda shots, more_schemes: [_window(shot, 8, rng) for shot in shots],
     )
 
 
-@pytest.mark.usefixtures("_link")
-def test_received_windows_are_of_the_clips_as_packed_and_fill_what_is_left(tmp_path: Path) -> None:
-    data = _data(tmp_path / "data")
-    path = tmp_path / "p.pack"
-    max_mb = 1.2 * _mb_for(data, 3.0)
-    make_pack("received", path, data=data, max_mb=max_mb, windows_per_clip=50)
-    windows = windows_beside(path)
-    sizes = [len(window.pictures[0]) for window in windows]
-    assert sizes.count(8) == 1, "the held-out clip keeps its window"
-    kept = sizes.count(6)
-    assert 0 < kept < 150
-    bytes_each = 8 * 6 * 6 * 3 + 800  # and two headers
-    assert 1e6 * max_mb - 2 * bytes_each < path.stat().st_size <= 1e6 * max_mb
-    lengths = {shot.clip: len(shot.frames) for shot in open_library(path).train}
-    assert max(lengths.values()) < 6 * FPS
-    for window in windows[:kept]:
-        assert window.spec.num_frames <= lengths[window.spec.clip]
-    assert len({window.spec.clip for window in windows[:kept]}) == 3, "chosen from all clips"
+def _side(window: ReceivedWindow) -> int:
+    return len(window.conditions[0].pictures[Modality.LOWRES])
 
 
 @pytest.mark.usefixtures("_link")
-def test_all_windows_go_in_where_there_is_room(tmp_path: Path) -> None:
-    path = tmp_path / "p.pack"
-    make_pack("received", path, data=_data(tmp_path / "data"), windows_per_clip=2)
-    assert len(windows_beside(path)) == 7
-    assert 0 < RECEIVED_SHARE < 1
-    make_pack("plain", path, data=tmp_path / "data")
+def test_clips_go_in_with_their_windows_as_many_as_fit(tmp_path: Path) -> None:
+    data, path = _data(tmp_path / "data"), tmp_path / "p.pack"
+    everything = make_pack("received", path, data=data, windows_per_clip=2)
+    assert (everything.num_train, everything.seconds) == (3, RECEIVED_SECONDS)
+    # Each clip takes much the same: of three, two fit into a little more than two thirds.
+    with zipfile.ZipFile(path) as archive:
+        held_out = archive.getinfo("video/val/delta.mp4").file_size
+    fixed = len(SQUEEZENET) + held_out + 8 * 8 * 3 * 16
+    each = (everything.num_bytes - fixed) / 3
+    max_mb = (fixed + 2.5 * each) / 1e6
+    report = make_pack("received", path, data=data, max_mb=max_mb, windows_per_clip=2)
+    assert report.num_train == 2
+    assert 1e6 * max_mb - each < path.stat().st_size == report.num_bytes <= 1e6 * max_mb
+    library = open_library(path)
+    assert any("2 chosen at random" in source for source in library.sources)
+    train, val = windows_for(library)
+    assert [_side(w) for w in train] == [24] * 4
+    assert [_side(w) for w in val] == [8], "the held-out clip keeps its window"
+    assert len(windows_beside(path)) == 5
+    assert {w.spec.clip for w in train} == {s.clip for s in library.train}
+    for shot in library.train:
+        assert len(shot.frames) <= RECEIVED_SECONDS * FPS < 6 * FPS
+    # Chance chooses, and the same way again.
+    again = tmp_path / "again.pack"
+    make_pack("received", again, data=data, max_mb=max_mb, windows_per_clip=2)
+    assert [s.clip for s in open_library(again).train] == [s.clip for s in library.train]
+
+
+@pytest.mark.usefixtures("_link")
+def test_what_cannot_be_sent_stays_out_of_such_a_pack(tmp_path: Path) -> None:
+    data, path = _data(tmp_path / "data"), tmp_path / "p.pack"
+    cv2.imwrite(str(data / "video" / "train" / "still.png"), _moving(5, 1)[0])
+    assert make_pack("received", path, data=data).num_train == 3
+    assert "still" not in {shot.clip for shot in open_library(path).train}
+    # A pack of clips alone has them all, and no windows.
+    assert make_pack("plain", path, data=data).num_train == 4
     with pytest.raises(InputError, match="no received windows"):
         windows_beside(path)
     with pytest.raises(InputError):
         load_windows(tmp_path / "nowhere.npz")
+
+
+@pytest.mark.usefixtures("_link")
+def test_a_pack_without_room_for_one_clip_and_its_window_is_refused(tmp_path: Path) -> None:
+    data = _data(tmp_path / "data")
+    with pytest.raises(InputError, match=r"no room for received windows: .*--max-mb"):
+        make_pack("received", tmp_path / "p.pack", data=data, max_mb=0.02)
+    assert not (tmp_path / "p.pack").exists()
 
 
 # The command line, and what a run finds in a pack.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from receiver.convert import tap_to_proto, telemetry_to_proto
 from receiver.session import DecodedFrame
 from receiver.settings import ReceiverSettings
 from receiver.streams import FrameOutcome, Streams
-from semcast.errors import InputError
+from semcast.errors import CapacityError, InputError
 from semcast.media.ice import parse_ice_servers
 from semcast.media.viewers import ViewerPeers
 from semcast.rpc.messages import feedback_to_proto, frame_from_proto, setup_from_proto
@@ -38,7 +39,7 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
     name = "receiver"
 
     def __init__(self, settings: ReceiverSettings) -> None:
-        self._streams = Streams(settings.max_sessions, settings.record_dir)
+        self._streams = Streams(settings.max_sessions, settings.record_dir, settings.max_load)
         self._preload = settings.preload
         self._viewers = ViewerPeers(parse_ice_servers(settings.ice_servers))
 
@@ -54,6 +55,17 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
         sessions.set_function(lambda: self._streams.num_running)
         viewers = Gauge("semcast_receiver_viewers", "WebRTC viewers", registry=registry)
         viewers.set_function(lambda: len(self._viewers))
+        load = Gauge(
+            "semcast_receiver_model_load",
+            "Share of real time that live sessions need of the generators' thread",
+            registry=registry,
+        )
+        load.set_function(lambda: self._streams.model_load)
+        self._refused = Counter(
+            "semcast_receiver_refused_sessions",
+            "Sessions refused for want of capacity",
+            registry=registry,
+        )
         self._frames = Counter(
             "semcast_receiver_frames", "Video frames", ["outcome"], registry=registry
         )
@@ -68,6 +80,25 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
             "Service time of a stage for one frame",
             ["stage"],
             buckets=STAGE_BUCKETS_S,
+            registry=registry,
+        )
+        self._step_seconds = Histogram(
+            "semcast_receiver_step_seconds",
+            "Time of the step that made a frame, maybe with those of other sessions",
+            ["generator"],
+            buckets=STAGE_BUCKETS_S,
+            registry=registry,
+        )
+        self._cached_frames = Gauge(
+            "semcast_receiver_cached_frames",
+            "Past frames that the newest frame was made with",
+            ["generator"],
+            registry=registry,
+        )
+        self._cache_resets = Counter(
+            "semcast_receiver_cache_resets",
+            "Times that a generator forgot past frames of its own accord, as at a cut",
+            ["generator"],
             registry=registry,
         )
         self._snr_db = Gauge(
@@ -94,6 +125,7 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
             raise InputError("The first message of a Receive stream must be the set-up.")
         setup = setup_from_proto(first.setup)
         writing = asyncio.Lock()
+        resets_counted = 0
 
         async def write(message: receiver_pb2.ReceiveResponse) -> None:
             async with writing:
@@ -104,25 +136,37 @@ class ReceiverService(receiver_pb2_grpc.ReceiverServiceServicer):
             await write(receiver_pb2.ReceiveResponse(feedback=feedback))
 
         async def on_outcome(outcome: FrameOutcome) -> None:
+            nonlocal resets_counted
             self._count(outcome)
+            if outcome.rendered is not None:
+                resets = outcome.rendered.cache_resets
+                self._cache_resets.labels(outcome.rendered.generator).inc(resets - resets_counted)
+                resets_counted = resets
             if setup.measurement_tap and outcome.rendered is not None:
                 tap_frame = tap_to_proto(setup, outcome)
                 await write(receiver_pb2.ReceiveResponse(tap_frame=tap_frame))
             telemetry = telemetry_to_proto(setup, outcome)
             await write(receiver_pb2.ReceiveResponse(telemetry=telemetry))
 
-        await self._streams.run(setup, _frames(requests, setup, context), on_decoded, on_outcome)
+        frames = _frames(requests, setup, context)
+        try:
+            await self._streams.run(setup, frames, on_decoded, on_outcome)
+        except CapacityError:
+            self._refused.inc()
+            raise
 
     def _count(self, outcome: FrameOutcome) -> None:
         received = outcome.decoded.received
         self._stage_seconds.labels("decode").observe(outcome.decode_ms / 1e3)
-        if outcome.rendered is not None:
-            self._stage_seconds.labels("generate").observe(outcome.render_ms / 1e3)
-        if outcome.rendered is None:
-            kind = "skipped"
+        rendered = outcome.rendered
+        if rendered is None:
+            self._frames.labels("skipped").inc()
         else:
-            kind = "concealed" if outcome.rendered.concealed else "shown"
-        self._frames.labels(kind).inc()
+            self._frames.labels("concealed" if rendered.concealed else "shown").inc()
+            self._stage_seconds.labels("generate").observe(outcome.render_ms / 1e3)
+            self._cached_frames.labels(rendered.generator).set(rendered.cached_frames)
+            if not rendered.repeated:
+                self._step_seconds.labels(rendered.generator).observe(outcome.render_ms / 1e3)
         for modality in received.crc_failed:
             self._crc_failures.labels(modality.label).inc()
         self._snr_db.set(received.snr_db)
@@ -162,4 +206,7 @@ async def _frames(
 
 def serve(settings: ReceiverSettings) -> None:
     """Runs the receiver as this process until it is told to stop."""
+    # Read when torch is loaded, later. Threads that spin while they wait for each other take the
+    # processors from the services beside: on 2 busy cores a step of `tiny` took 7 times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run_service(lambda: ReceiverService(settings), settings)

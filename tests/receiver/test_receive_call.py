@@ -10,16 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
-from receiver_link import PATIENCE_S, radio_frames, setup
+from receiver_link import PATIENCE_S, NumberedGenerator, radio_frames, setup
 
+from receiver.admission import Admission, Demand
 from receiver.convert import tap_to_proto, telemetry_to_proto
+from receiver.generator import MAKERS, Conditions
 from receiver.server import ReceiverService
 from receiver.session import ReceiverSession
 from receiver.settings import ReceiverSettings
 from receiver.streams import FrameOutcome
 from semcast.air.ladder import LADDER
-from semcast.errors import InputError, NotFoundError
+from semcast.errors import CapacityError, InputError, NotFoundError
 from semcast.rpc.messages import frame_to_proto, setup_to_proto
 from semcast.session import Modality, RadioFrame, SessionSetup
 from semcast.v1 import link_pb2, receiver_pb2
@@ -167,6 +170,52 @@ async def test_frames_are_counted_by_what_became_of_them(bench: Bench) -> None:
     assert bench.count("semcast_receiver_crc_failures_total", modality="lowres") == 2
     assert bench.count("semcast_receiver_snr_db") == pytest.approx(12.0, abs=3.0)
     assert bench.count("semcast_receiver_sessions") == 0
+
+
+async def test_what_generators_do_is_measured_by_generator(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MAKERS, "passthrough", ForgetfulGenerator)
+    frames = radio_frames(setup(), 4, lost=(2,))
+    await bench.receive(opening(setup()), *sent(frames))
+    labels = {"generator": "numbered"}
+    # Frame 2 was lost: nothing was made for it.
+    assert bench.count("semcast_receiver_step_seconds_count", **labels) == 3
+    assert bench.count("semcast_receiver_stage_seconds_count", stage="generate") == 4
+    assert bench.count("semcast_receiver_cached_frames", **labels) == 6
+    assert bench.count("semcast_receiver_cache_resets_total", **labels) == 2
+    again = setup(session_id="again")
+    await bench.receive(opening(again), *sent(radio_frames(again, 3), "again"))
+    assert bench.count("semcast_receiver_cache_resets_total", **labels) == 4
+
+
+class ForgetfulGenerator(NumberedGenerator):
+    """Remembers two frames more at each step but the first; forgets at each but the first two."""
+
+    def step(self, conditions: Conditions) -> NDArray[np.uint8]:
+        made = super().step(conditions)
+        self.cached_frames = 2 * (len(self.seen) - 1)
+        self.cache_resets = max(0, len(self.seen) - 2)
+        return made
+
+
+async def test_a_session_that_is_refused_is_told_why_and_counted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(admission: Admission, session_id: str, demand: Demand) -> str:
+        return "It is full: stop one."
+
+    monkeypatch.setattr(Admission, "refusal", refuse)
+    answers = Answers()
+
+    async def requests() -> AsyncIterator[receiver_pb2.ReceiveRequest]:
+        yield opening(setup())
+
+    with pytest.raises(CapacityError, match=r"^It is full: stop one\.$"):
+        await bench.service.Receive(requests(), answers)
+    assert not answers.accepted.is_set()
+    assert bench.count("semcast_receiver_refused_sessions_total") == 1
+    assert bench.count("semcast_receiver_model_load") == 0
 
 
 async def test_a_session_that_is_not_received_has_no_viewers(bench: Bench) -> None:

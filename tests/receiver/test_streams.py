@@ -13,7 +13,9 @@ from aiortc.mediastreams import MediaStreamError
 from receiver_link import PATIENCE_S, NumberedGenerator, bytes_of, radio_frames, setup
 
 import receiver.streams
+from receiver.admission import StepTime
 from receiver.generator import MAKERS, PassthroughGenerator
+from receiver.model_thread import Clock, thread_clock
 from receiver.record import Recorder, find_record, read_record, replay
 from receiver.session import DecodedFrame, ReceiverSession
 from receiver.streams import FrameOutcome, Streams
@@ -94,8 +96,14 @@ class Bench:
     def __init__(self) -> None:
         self._opened: list[tuple[Streams, list[Stream]]] = []
 
-    def streams(self, max_sessions: int = 4, record_folder: Path | None = None) -> Streams:
-        made = Streams(max_sessions, record_folder, max_load=0)
+    def streams(
+        self,
+        max_sessions: int = 4,
+        record_folder: Path | None = None,
+        max_load: float = 0,
+        clock: Clock = thread_clock,
+    ) -> Streams:
+        made = Streams(max_sessions, record_folder, max_load, clock)
         self._opened.append((made, []))
         return made
 
@@ -364,6 +372,122 @@ async def test_closing_ends_every_stream(bench: Bench) -> None:
     assert streams.num_running == 0
     with pytest.raises(NotFoundError):
         streams.publisher("a")
+
+
+class Pace:
+    """Time passes at the steps of generator "timed" only, and each is counted."""
+
+    def __init__(self) -> None:
+        self.step_s: Callable[[int], float] = lambda index: 0.05
+        self.steps = 0
+        self._now_s = 0.0
+
+    def on_step(self, index: int) -> None:
+        self._now_s += self.step_s(self.steps)
+        self.steps += 1
+
+    def clock(self) -> StepTime:
+        return StepTime(self._now_s, self._now_s)
+
+
+@pytest.fixture
+def pace(monkeypatch: pytest.MonkeyPatch) -> Pace:
+    made = Pace()
+    info = GeneratorInfo("timed", "for tests", frozenset(Modality))
+    monkeypatch.setitem(GENERATORS, "timed", info)
+    monkeypatch.setitem(MAKERS, "timed", lambda: NumberedGenerator(made.on_step))
+    return made
+
+
+def timed_stream(bench: Bench, streams: Streams, session_id: str, **changes: Any) -> Stream:
+    values = {"live": True, "generator": "timed", **changes}
+    return bench.stream(streams, session_id=session_id, **values)
+
+
+async def test_a_live_session_that_is_too_slow_is_refused_and_takes_no_place(
+    bench: Bench, pace: Pace
+) -> None:
+    pace.step_s = lambda index: 0.2
+    streams = bench.streams(max_sessions=1, max_load=0.9, clock=pace.clock)
+    stream = timed_stream(bench, streams, "slow")
+    stream.feed(FRAMES[0])
+    stream.start()
+    with pytest.raises(CapacityError, match="at most 5 frames a second, a smaller picture"):
+        await stream.done()
+    assert (streams.num_running, streams.model_load, stream.decoded) == (0, 0.0, [])
+    with pytest.raises(NotFoundError):
+        streams.publisher("slow")
+    # As slow as that, it comes in where it waits for its frames.
+    patient = timed_stream(bench, streams, "slow", live=False)
+    patient.feed(*radio_frames(patient.session, 2), None)
+    patient.start()
+    await patient.done()
+    assert len(patient.shown) == 2
+
+
+async def test_what_a_busy_moment_told_is_measured_again_before_it_refuses(
+    bench: Bench, pace: Pace
+) -> None:
+    # The session's first picture, four trial steps; then the machine is itself again.
+    pace.step_s = lambda index: 0.2 if index < 5 else 0.05
+    streams = bench.streams(max_load=0.9, clock=pace.clock)
+    stream = timed_stream(bench, streams, "a")
+    stream.feed(*radio_frames(stream.session, 2), None)
+    stream.start()
+    await stream.done()
+    assert list(stream.shown) == [0, 1]
+
+
+async def test_sessions_come_in_while_there_is_room(bench: Bench, pace: Pace) -> None:
+    streams = bench.streams(max_load=0.9, clock=pace.clock)
+    for name in ("a", "b"):
+        stream = timed_stream(bench, streams, name)
+        stream.start()
+        stream.feed(FRAMES[0])
+        await until(lambda stream=stream: len(stream.outcomes) == 1)  # type: ignore[misc]
+    assert streams.model_load == pytest.approx(0.8)
+    third = timed_stream(bench, streams, "c")
+    third.start()
+    with pytest.raises(CapacityError, match="80% already, of at most 90%"):
+        await third.done()
+    # One that starts again needs its own room, not twice as much.
+    again = timed_stream(bench, streams, "b", generation=2)
+    again.start()
+    again.feed(*radio_frames(again.session, 1), None)
+    await again.done()
+    assert streams.model_load == pytest.approx(0.4)
+    late = timed_stream(bench, streams, "c")
+    late.start()
+    late.feed(FRAMES[0], None)
+    await late.done()
+
+
+async def test_times_are_kept_up_with_while_frames_are_made(bench: Bench, pace: Pace) -> None:
+    streams = bench.streams(max_load=0.9, clock=pace.clock)
+    stream = timed_stream(bench, streams, "a")
+    stream.start()
+    stream.feed(FRAMES[0])
+    await until(lambda: len(stream.outcomes) == 1)
+    pace.step_s = lambda index: 0.1
+    for count, frame in enumerate(FRAMES[1:], start=2):
+        stream.feed(frame)
+        await until(lambda count=count: len(stream.outcomes) == count)  # type: ignore[misc]
+    assert streams.model_load == pytest.approx(0.8)
+
+
+async def test_a_generator_that_was_warmed_up_is_measured(
+    bench: Bench, pace: Pace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semcast.warm.warm_up", lambda: None)
+    streams = bench.streams(max_load=0.9, clock=pace.clock)
+    await streams.warm_up("timed")
+    steps_before = pace.steps
+    stream = timed_stream(bench, streams, "a", width=256, height=256, symbols_per_frame=800)
+    stream.start()
+    stream.feed(None)
+    await stream.done()
+    # The picture that a session begins with, and no trial steps.
+    assert pace.steps == steps_before + 1
 
 
 # Viewers.

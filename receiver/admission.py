@@ -18,7 +18,7 @@ from __future__ import annotations
 import statistics
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from semcast.session import SessionSetup
 
@@ -80,7 +80,8 @@ class StepTimes:
 
     def replace(self, work: Work, num_together: int, time: StepTime) -> None:
         """A step that was timed with care, in place of all that was known."""
-        self._newest[work, num_together] = deque([time], maxlen=_WINDOW_STEPS)
+        self._newest.pop((work, num_together), None)
+        self.add(work, num_together, time)
 
     def find(self, work: Work, num_together: int = 1) -> StepTime | None:
         """What a step takes: the median of the newest, and the least that one kept us busy."""
@@ -93,10 +94,11 @@ class StepTimes:
         )
 
     def forget_others(self, used: Iterable[Work]) -> None:
-        """Where many kinds are known, forgets those not in use: their number is the callers'."""
-        if len(self._newest) > _MAX_KINDS:
-            kept = set(used)
-            self._newest = {key: times for key, times in self._newest.items() if key[0] in kept}
+        """Where many kinds are known, forgets the oldest not in use: callers choose how many."""
+        kept = set(used)
+        unused = [key for key in self._newest if key[0] not in kept]
+        for key in unused[: max(0, len(self._newest) - _MAX_KINDS)]:
+            del self._newest[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,12 @@ class Admission:
         more_load = self._load([*others, demand]) - load_of_others
         if load_of_others + more_load <= self._max_load:
             return ""
-        return _too_many(demand, load_of_others, more_load, self._max_load)
+        free = self._max_load - load_of_others
+        fps = int(demand.fps * free / more_load) if free > 0 else 0
+        if self._load([*others, replace(demand, fps=fps)]) > self._max_load:
+            # A shared step comes as often as the quickest of those who share it needs.
+            fps = 0
+        return _too_many(demand, load_of_others, more_load, self._max_load, fps)
 
     def enter(self, session_id: str, demand: Demand) -> None:
         """A session comes in, or goes on with another demand."""
@@ -236,21 +243,20 @@ def _too_slow(demand: Demand, step_s: float) -> str:
     return (
         f"{_what(demand.work)} takes {_duration(step_s)} a frame on this receiver, and "
         f"{demand.fps:g} frames a second leave {_duration(1 / demand.fps)}: "
-        f"{_advice(demand, 1 / step_s)}."
+        f"{_advice(int(1 / step_s))}."
     )
 
 
-def _too_many(demand: Demand, load: float, more_load: float, max_load: float) -> str:
+def _too_many(demand: Demand, load: float, more_load: float, max_load: float, fps: int) -> str:
     return (
         f"{_what(demand.work)} and {demand.fps:g} frames a second needs {more_load:.0%} of this "
         f"receiver's time, and its sessions need {load:.0%} already, of at most {max_load:.0%}: "
-        f"stop one, {_advice(demand, demand.fps * (max_load - load) / more_load)}."
+        f"stop one, {_advice(fps)}."
     )
 
 
-def _advice(demand: Demand, fps: float) -> str:
-    ways = []
+def _advice(fps: int) -> str:
+    ways = ["a smaller picture", "fewer denoising steps", "another generator"]
     if fps >= 1:
-        ways.append(f"at most {int(fps)} frames a second")
-    ways += ["a smaller picture", "fewer denoising steps", "another generator"]
+        ways.insert(0, f"at most {fps} frames a second")
     return f"ask for {', '.join(ways[:-1])} or {ways[-1]}, or use another receiver"

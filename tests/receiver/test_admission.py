@@ -66,8 +66,8 @@ def test_times_of_what_nobody_uses_do_not_add_up() -> None:
         known.enter("passing", passing)
         known.leave("passing")
     held = [width for width in range(16, 216) if known.times.find(work(width=width))]
-    assert len(held) <= 64
-    assert known.times.find(work())
+    # 64 in all: what is in use, and the newest, which somebody may be about to be judged by.
+    assert set(held) == {64, *range(153, 216)}
 
 
 # Who may come in.
@@ -206,7 +206,23 @@ def test_sessions_that_share_steps_need_the_time_of_the_shared_step() -> None:
         assert known.load == pytest.approx(8 * step_s[count])
     assert known.unmeasured("s3", shared) == []
     known.times.add(work(), 4, took(step_s[4]))
-    assert "40% of this receiver's time" in known.refusal("s4", shared)
+    refusal = known.refusal("s4", shared)
+    assert "40% of this receiver's time" in refusal
+    # The shared step would come 8 times a second all the same.
+    assert "at most" not in refusal.split(":")[1]
+
+
+def test_a_receiver_that_is_too_full_already_advises_no_frame_rate() -> None:
+    known = admission(slow=0.18)
+    known.enter("a", demand(work()))
+    refusal = known.refusal("b", demand(work()))
+    assert "144% already" in refusal
+    assert "frames a second," not in refusal.split(":")[1]
+    # A shared step that was measured shorter than with fewer is noise, and no fault.
+    shared = demand(work(), together=True)
+    known.enter("a", shared)
+    known.times.add(work(), 2, took(0.17))
+    assert "stop one" in known.refusal("b", shared)
 
 
 def test_a_shared_step_that_was_not_measured_takes_as_long_as_its_frames_in_turn() -> None:

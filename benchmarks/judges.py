@@ -40,6 +40,26 @@ def _rings_db(picture: Picture) -> NDArray[np.float64]:
     return 10 * np.log10(np.asarray(means) + floor)
 
 
+def flicker_ratio(sources: list[Picture], received: list[Picture]) -> float:
+    """How much more received frames change than motion explains, in multiples of the source's own.
+
+    Each frame before is moved by the source's optical flow and compared with the one after: mean
+    squared differences, summed over frames. 1 is as steady as the source.
+    """
+    flow_of = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    totals = np.zeros(2)
+    for k in range(1, len(sources)):
+        before, after = (cv2.cvtColor(s, cv2.COLOR_RGB2GRAY) for s in sources[k - 1 : k + 1])
+        # Where each pixel of the frame after was in the one before.
+        flow = flow_of.calc(after, before, np.zeros((*after.shape, 2), np.float32))
+        rows, columns = np.indices(after.shape, np.float32)
+        at = columns + flow[..., 0], rows + flow[..., 1]
+        for index, frames in enumerate((sources, received)):
+            moved = cv2.remap(frames[k - 1], *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            totals[index] += np.square(moved.astype(np.float32) - frames[k]).mean()
+    return float(totals[1] / max(totals[0], 1e-6))
+
+
 @dataclass(frozen=True)
 class Detection:
     """box: left, top, right, bottom, in shares of the picture. label: class. score: 0 to 1."""

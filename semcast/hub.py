@@ -24,6 +24,7 @@ class HubUse(StrEnum):
     SEGMENTER = "segmenter"
     GENERATOR = "generator"
     GENERATOR_PART = "part of a generator"
+    TEXT_ENCODER = "text encoder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,22 @@ HUB_MODELS: dict[str, NamedModel] = {
             revision="66285546d2b821cf421d4f5eb2576359d3770cd3",
             licence=_QWEN,
             megabytes=7520,
+        ),
+        NamedModel(
+            name="all-minilm-l6-v2",
+            use=HubUse.TEXT_ENCODER,
+            repository="sentence-transformers/all-MiniLM-L6-v2",
+            revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+            licence="Apache-2.0",
+            megabytes=92,
+            files=(
+                "config.json",
+                "model.safetensors",
+                "special_tokens_map.json",
+                "tokenizer.json",
+                "tokenizer_config.json",
+                "vocab.txt",
+            ),
         ),
         NamedModel(
             name="segformer-b0",

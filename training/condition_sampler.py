@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from receiver.diffusion.adapters import TEXT_CHANNELS
 from receiver.diffusion.conditions import (
     CONDITION_DOWNSCALE,
     control_planes,
@@ -15,6 +16,7 @@ from receiver.diffusion.conditions import (
     facts_of,
     to_condition_size,
 )
+from receiver.diffusion.text import MAX_TOKENS, CaptionEncoder
 from receiver.generator import Conditions
 from semcast.errors import InputError
 from semcast.session import Modality
@@ -30,8 +32,11 @@ _LEFT_OUT = {
     Modality.KEYFRAME: 0.3,
     Modality.CONTOURS: 0.25,
     Modality.SKETCH: 0.25,
+    Modality.CAPTION: 0.4,
 }
 """How often a window goes without."""
+
+_NO_TOKENS = np.zeros((MAX_TOKENS, TEXT_CHANNELS), np.float16)
 
 _SNR_LEFT_OUT = 0.2
 _CROP_STEP = 16
@@ -49,8 +54,10 @@ class ConditionSampler:
         size: int,
         num_frames: int,
         colour: float,
+        tokens: Mapping[str, NDArray[np.float16]] | None = None,
     ) -> None:
-        """colour: strength of the change of colours, alike for all pictures of a window.
+        """colour: strength of the change of colours, alike for all pictures of a window. tokens: of
+        captions, [MAX_TOKENS, TEXT_CHANNELS], zeros beyond their end.
 
         Raises InputError where no window is long enough or belongs to these shots.
         """
@@ -67,12 +74,14 @@ class ConditionSampler:
                 "with 'python -m training.received', or set fewer num_frames."
             )
         self._size, self._num_frames, self._colour = size, num_frames, colour
+        self._tokens = tokens or {}
 
     def draw(self, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
         """source: uint8 [T, size, size, 3]. picture: the degraded picture, uint8 at a quarter of
         the side. kind: NOTHING, LOWRES or KEYFRAME, [T]. key: the key picture where it is that,
         uint8 [T, size, size, 3]. control: int8 [T, 7, size, size], 127 for 1. facts: [T, 10].
         stays_at: which frame of the window is the key picture's, as each sees it; -1 for none.
+        text: tokens of captions, float16 [T, MAX_TOKENS, TEXT_CHANNELS], zeros for none.
         """
         window = self._windows[rng.integers(len(self._windows))]
         spec, count = window.spec, self._num_frames
@@ -128,7 +137,22 @@ class ConditionSampler:
             "control": np.ascontiguousarray(planes.transpose(0, 3, 1, 2)),
             "facts": np.stack([facts_of(c) for c in conditions]),
             "stays_at": _stays_at(conditions),
+            "text": np.stack([self._tokens.get(c.caption, _NO_TOKENS) for c in conditions]),
         }
+
+
+def tokens_of(
+    windows: Sequence[ReceivedWindow], encoder: CaptionEncoder
+) -> dict[str, NDArray[np.float16]]:
+    """Tokens of all captions in windows, as a `ConditionSampler` takes them."""
+    captions = {c.caption for w in windows for c in w.conditions if c.caption}
+    tokens = {}
+    for caption in sorted(captions):
+        padded = _NO_TOKENS.copy()
+        found = encoder.tokens(caption)[0].cpu().numpy()
+        padded[: len(found)] = found
+        tokens[caption] = padded
+    return tokens
 
 
 def _without(conditions: Conditions, kept: dict[Modality, bool], knows_snr: bool) -> Conditions:
@@ -138,6 +162,7 @@ def _without(conditions: Conditions, kept: dict[Modality, bool], knows_snr: bool
         pictures={m: p for m, p in conditions.pictures.items() if kept.get(m, True)},
         age_frames={m: a for m, a in conditions.age_frames.items() if kept.get(m, True)},
         labels=conditions.labels if kept[Modality.CONTOURS] else None,
+        caption=conditions.caption if kept[Modality.CAPTION] else "",
         sketch=conditions.sketch if kept[Modality.SKETCH] else None,
         snr_db=conditions.snr_db if knows_snr else None,
     )

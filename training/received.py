@@ -1,6 +1,6 @@
 """What a receiver had at each frame, beside what was sent: windows to train generators on.
 
-    python -m training.received --folders train,train_extra,davis
+    python -m training.received --folders train,davis
 
 Windows of training clips go through the real extractors, codecs, code, modulation, noise and
 feedback, at random SNR and rate. One window is sent several times, by schemes that between them
@@ -23,6 +23,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ HELD_OUT_CBRS = (0.001, 0.004)
 KEY_PICTURES, SKETCHES = "first-frame-desc", "sketches-desc"
 """Schemes that a window is sent by as well, for the key pictures or the sketches alone."""
 
-_SCHEMES = (("contours-lowres", 0.6), ("contours,sketch,lowres", 0.25), ("lowres", 0.15))
+_SCHEMES = {"contours-lowres": 0.6, "contours,sketch,lowres": 0.25, "lowres": 0.15}
 """Schemes of each window's first sending, and how often."""
 
 _KEY_PICTURES_SHARE = 0.4
@@ -146,12 +147,11 @@ def make_windows(
     for key, shot in numbered.items():
         if len(shot.frames) >= MIN_FRAMES:
             by_clip.setdefault(key[0], []).append(key)
-    names, shares = zip(*_SCHEMES, strict=True)
     windows = []
     for keys in tqdm(by_clip.values(), desc="sending", unit="clip"):
         for _ in range(per_clip):
             key = keys[rng.integers(len(keys))]
-            scheme = str(rng.choice(names, p=shares))
+            scheme = str(rng.choice(list(_SCHEMES), p=list(_SCHEMES.values())))
             more = [KEY_PICTURES] if rng.random() < _KEY_PICTURES_SHARE else []
             if rng.random() < _SKETCHES_SHARE and "sketch" not in scheme:
                 more.append(SKETCHES)
@@ -177,7 +177,8 @@ def make_held_out_windows(
 
 def save_windows(path: Path, windows: Sequence[ReceivedWindow]) -> None:
     """One npz. What is the same as at the frame before is written once."""
-    specs, arrays = [], {}
+    specs = []
+    arrays: dict[str, NDArray[Any]] = {}
     for index, window in enumerate(windows):
         frames = window.conditions
         ages = np.array([[c.age_frames.get(m, -1) for m in Modality] for c in frames], np.int16)

@@ -10,20 +10,16 @@ further channels, what the network looks at.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
+from receiver.diffusion.conditions import CONDITION_DOWNSCALE
 from receiver.diffusion.latent_codec import LATENT_CHANNELS
 from semcast.networks.transforms import ResidualBlock
-
-CONDITION_DOWNSCALE = 4
-"""Received pictures are scaled to a quarter of the frame's side before they are encoded."""
-
-TEXT_CHANNELS = 384
-"""Width of a caption's token (sentence-transformers/all-MiniLM-L6-v2)."""
 
 SIZE_MULTIPLE = 16
 """Frame sides the backbone works at are multiples of this: stride 8, and one more halving."""
@@ -32,16 +28,21 @@ _CONFIG: dict[str, Any] = {
     "sample_size": 32,
     "in_channels": 2 * LATENT_CHANNELS,
     "out_channels": LATENT_CHANNELS,
-    # 1.3 GMAC at 32x32, 3.1 M parameters: leaves room for four steps, and for adapters.
+    # 1.3 GMAC at 32x32, 2.9 M parameters: leaves room for four steps, and for adapters, which do
+    # all attending.
     "block_out_channels": (96, 112),
     "layers_per_block": 1,
     "down_block_types": ("DownBlock2D", "DownBlock2D"),
-    "mid_block_type": "UNetMidBlock2DCrossAttn",
+    "mid_block_type": "UNetMidBlock2D",
     "up_block_types": ("UpBlock2D", "UpBlock2D"),
-    "cross_attention_dim": TEXT_CHANNELS,
-    "attention_head_dim": 28,
     "norm_num_groups": 16,
 }
+
+OUTER_CHANNELS, MID_CHANNELS = _CONFIG["block_out_channels"]
+"""Of features at 1/8 and at 1/16 of the frame, where adapters add to them."""
+
+TIME_CHANNELS = 4 * OUTER_CHANNELS
+"""Of the embedding of the noise level."""
 
 _TIMESTEPS = 1000.0
 
@@ -73,15 +74,43 @@ class Backbone(nn.Module):
         super().__init__()
         self.degraded = DegradedEncoder()
         self.unet: Any = UNet2DConditionModel(**_CONFIG)  # type: ignore[no-untyped-call]
-        self.no_caption = nn.Parameter(torch.zeros(1, 1, TEXT_CHANNELS))
 
-    def forward(self, x: Tensor, sigma: Tensor, degraded_latent: Tensor) -> Tensor:
-        """Velocity at x. x, degraded_latent: [B, 16, h, w]. sigma: [B], 0 to 1."""
-        caption = self.no_caption.expand(len(x), -1, -1)
-        velocity: Tensor = self.unet(
-            torch.cat([x, degraded_latent], 1), sigma * _TIMESTEPS, caption, return_dict=False
-        )[0]
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        degraded_latent: Tensor,
+        hook: Callable[[str, Tensor], Tensor] | None = None,
+        embedding: Tensor | None = None,
+    ) -> Tensor:
+        """Velocity at x. x, degraded_latent: [B, 16, h, w]. sigma: [B], 0 to 1.
+
+        hook: what becomes of the features at "start" (after the first layer) and "outer" (before
+        the last), both [B, OUTER_CHANNELS, h, w], and "mid", [B, MID_CHANNELS, h/2, w/2].
+        embedding: added to that of the noise level, [B, TIME_CHANNELS].
+        """
+        unet = self.unet
+        at = hook or _unchanged
+        time = unet.time_embedding(unet.time_proj(sigma * _TIMESTEPS).to(x.dtype))
+        if embedding is not None:
+            time = time + embedding
+        h = at("start", unet.conv_in(torch.cat([x, degraded_latent], 1)))
+        skips = [h]
+        for block in unet.down_blocks:
+            h, passed = block(h, time)
+            skips += passed
+        h = at("mid", unet.mid_block(h, time))
+        for block in unet.up_blocks:
+            count = len(block.resnets)
+            h = block(h, tuple(skips[-count:]), time)
+            skips = skips[:-count]
+        h = unet.conv_act(unet.conv_norm_out(at("outer", h)))
+        velocity: Tensor = unet.conv_out(h)
         return velocity
+
+
+def _unchanged(site: str, h: Tensor) -> Tensor:
+    return h
 
 
 def noised(latent: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:

@@ -17,10 +17,10 @@ import torch
 from tiny_checkpoints import tiny_sd_turbo
 
 import receiver.generator
-from receiver.diffusion.backbone import Backbone
 from receiver.diffusion.full_size import FullSizeGenerator
 from receiver.diffusion.latent_codec import LatentCodec
-from receiver.diffusion.tiny import BACKBONE, LATENT_CODEC, TinyGenerator, TinyNetworks
+from receiver.diffusion.network import TinyDiffusion
+from receiver.diffusion.tiny import DIFFUSION, LATENT_CODEC, TinyGenerator, TinyNetworks
 from receiver.generator import (
     MAKERS,
     Generator,
@@ -69,7 +69,10 @@ def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tiny() -> TinyGenerator:
-    networks = TinyNetworks(LatentCodec().eval(), Backbone().eval(), torch.device("cpu"))
+    diffusion = TinyDiffusion().eval()
+    networks = TinyNetworks(
+        LatentCodec().eval(), diffusion.backbone, diffusion.adapters, torch.device("cpu")
+    )
     return TinyGenerator(networks)
 
 
@@ -139,7 +142,7 @@ def test_the_receiver_makes_just_the_generators_that_both_ends_know() -> None:
 
 
 def test_the_table_names_the_weights_that_the_tiny_generator_reads() -> None:
-    assert set(GENERATORS["tiny"].weights) == {LATENT_CODEC, BACKBONE}
+    assert set(GENERATORS["tiny"].weights) == {LATENT_CODEC, DIFFUSION}
     assert GENERATORS["passthrough"].weights == ()
 
 
@@ -148,7 +151,10 @@ def test_each_session_gets_a_generator_of_its_own() -> None:
 
 
 def test_tiny_is_made_of_the_bundled_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    networks = TinyNetworks(LatentCodec().eval(), Backbone().eval(), torch.device("cpu"))
+    diffusion = TinyDiffusion().eval()
+    networks = TinyNetworks(
+        LatentCodec().eval(), diffusion.backbone, diffusion.adapters, torch.device("cpu")
+    )
     asked: list[str] = []
 
     def bundled(device: str) -> TinyNetworks:
@@ -239,11 +245,12 @@ def test_both_ends_refuse_the_same_pairs_in_the_same_words(scheme: str, name: st
         assert at_transmitter.endswith("choose another scheme, or the passthrough generator.")
 
 
-def test_tiny_takes_lowres_and_not_classical_video() -> None:
+def test_tiny_takes_semantics_and_not_classical_video() -> None:
     assert refusal(lambda: plan_legs(spec("lowres", "tiny"))) is None
     sentence = refusal(lambda: plan_legs(spec("h264-ldpc", "tiny")))
     assert sentence is not None
-    assert "makes frames from lowres, which 'h264-ldpc' does not send" in sentence
+    takes = "contours, keyframe, lowres, sketch"
+    assert f"makes frames from {takes}, which 'h264-ldpc' does not send" in sentence
 
 
 def test_passthrough_takes_every_scheme() -> None:
@@ -300,8 +307,11 @@ def test_auto_is_the_best_that_takes_the_scheme_and_can_be_run_here() -> None:
     assert pick_generator([Modality.LOWRES], lambda info: True) == "sd-turbo"
     assert pick_generator([Modality.LOWRES], everything) == "tiny"
     assert pick_generator([Modality.LOWRES], nothing) == "passthrough"
-    for modality in (Modality.VIDEO, Modality.KEYFRAME):
+    for modality in (Modality.VIDEO, Modality.KEYFRAME, Modality.CAPTION):
         assert pick_generator([modality], everything) == "passthrough"
+    assert pick_generator([Modality.VIDEO], lambda info: True) == "passthrough", "a baseline"
+    first_frame = find_scheme("first-frame-desc").modalities
+    assert pick_generator(first_frame, everything) == "tiny"
     for scheme in SCHEMES.values():
         check_generator(pick_generator(scheme.modalities, everything), scheme)
 
@@ -337,8 +347,11 @@ def test_a_receiver_settles_auto_by_what_is_installed(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--scheme", "h264-ldpc", "--generator", "tiny"], "from lowres, which 'h264-ldpc' does"),
-        (["--scheme", "djscc-rgb", "--generator", "tiny"], "from lowres, which 'djscc-rgb' does"),
+        (
+            ["--scheme", "h264-ldpc", "--generator", "tiny"],
+            "lowres, sketch, which 'h264-ldpc' does",
+        ),
+        (["--scheme", "desc", "--generator", "tiny"], "sketch, which 'desc' does"),
         (["--scheme", "lowres", "--generator", "dreams"], "passthrough, tiny"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from moving_shots import (
     Picture,
     map_shot,
@@ -21,16 +22,27 @@ from moving_shots import (
 from numpy.typing import NDArray
 
 import training.condition_sampler
+from receiver.diffusion.adapters import TEXT_CHANNELS
 from receiver.diffusion.conditions import control_planes, facts_of, to_condition_size
+from receiver.diffusion.text import MAX_TOKENS
 from receiver.generator import Conditions
 from semcast.errors import InputError
 from semcast.session import Modality
-from training.condition_sampler import KEYFRAME, LOWRES, NOTHING, ConditionSampler
+from training.condition_sampler import (
+    KEYFRAME,
+    LOWRES,
+    NOTHING,
+    ConditionSampler,
+    tokens_of,
+)
 from training.data import Shot
 from training.received import ReceivedWindow
 from training.windows import SIZE
 
 KEY_FRAMES = (2, 5)
+CAPTION, CAPTION_FROM = "a map", 3
+TOKENS = np.zeros((MAX_TOKENS, TEXT_CHANNELS), np.float16)
+TOKENS[:4] = 0.5
 Drawn = dict[str, NDArray[Any]]
 
 Labels = NDArray[np.uint8]
@@ -55,7 +67,10 @@ def full_window(source: Shot, spec: Any = None) -> ReceivedWindow:
             came = max(keys)
             pictures[Modality.KEYFRAME], ages[Modality.KEYFRAME] = keys[came], k - came
         sketch = np.where(COLUMNS % 64 == 3 * k, 255, 0).astype(np.uint8)
-        return Conditions(pictures, ages, labels=label_map(k), sketch=sketch, snr_db=4.0)
+        caption = CAPTION if k >= CAPTION_FROM else ""
+        return Conditions(
+            pictures, ages, labels=label_map(k), sketch=sketch, caption=caption, snr_db=4.0
+        )
 
     return window_of(source, spec or whole_spec(source), had)
 
@@ -75,7 +90,8 @@ def leave_out(monkeypatch: pytest.MonkeyPatch, *kinds: Modality, snr: bool = Fal
 def sampler_of(
     source: Shot, size: int = SIZE, num_frames: int = 8, colour: float = 0.0
 ) -> ConditionSampler:
-    return ConditionSampler([full_window(source)], [source], size, num_frames, colour)
+    tokens = {CAPTION: TOKENS}
+    return ConditionSampler([full_window(source)], [source], size, num_frames, colour, tokens)
 
 
 @pytest.mark.usefixtures("nothing_left_out")
@@ -197,6 +213,35 @@ def test_without_any_picture_what_stands_for_it_is_that_of_the_generator(
         assert not drawn["key"].any()
 
 
+def test_captions_are_tokens_from_when_they_came_or_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for drawn in drawn_without(monkeypatch):
+        assert drawn["text"].dtype == np.float16
+        for k, text in enumerate(drawn["text"]):
+            assert np.array_equal(text, TOKENS if k >= CAPTION_FROM else np.zeros_like(TOKENS))
+    for drawn in drawn_without(monkeypatch, Modality.CAPTION):
+        assert not drawn["text"].any()
+
+
+def test_captions_without_tokens_are_none() -> None:
+    source = map_shot()
+    sampler = ConditionSampler([full_window(source)], [source], 64, 8, 0.0)
+    assert not sampler.draw(np.random.default_rng(0))["text"].any()
+
+
+def test_tokens_of_windows_are_those_of_their_captions() -> None:
+    class Encoder:
+        def tokens(self, caption: str) -> torch.Tensor:
+            return torch.full((1, len(caption), TEXT_CHANNELS), 0.25)
+
+    found = tokens_of([full_window(map_shot())], Encoder())  # type: ignore[arg-type]
+    assert list(found) == [CAPTION]
+    assert found[CAPTION].shape == (MAX_TOKENS, TEXT_CHANNELS)
+    assert (found[CAPTION][: len(CAPTION)] == 0.25).all()
+    assert not found[CAPTION][len(CAPTION) :].any()
+
+
 def test_an_snr_that_is_left_out_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     for drawn in drawn_without(monkeypatch, snr=True):
         assert not drawn["facts"][:, :2].any()
@@ -223,7 +268,8 @@ def test_each_kind_is_left_out_as_often_as_it_should_be() -> None:
             else:
                 assert len(set(there.tolist())) == 1
                 left_out[modality] += not there.any()
-    for modality, share in training.condition_sampler._LEFT_OUT.items():
+    for modality in FACTS:
+        share = training.condition_sampler._LEFT_OUT[modality]
         of = with_key if modality == Modality.KEYFRAME else count
         sigma = math.sqrt(share * (1 - share) / of)
         assert left_out[modality] / of == pytest.approx(share, abs=4 * sigma)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from channel_emulator.impairments import ChannelSettings, Emulator
-from receiver.diffusion.backbone import Backbone
 from receiver.diffusion.latent_codec import LatentCodec
+from receiver.diffusion.network import TinyDiffusion
 from receiver.diffusion.tiny import tiny_generator
 from receiver.generator import Conditions, GeneratorContext
 from semcast.errors import NotFoundError
@@ -42,7 +42,7 @@ from transmitter.extractors.sketch_network import SketchNetwork
 
 BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "latent_codec": lambda header: LatentCodec(**header["config"]),
-    "backbone": lambda header: Backbone(**header["config"]),
+    "tiny": lambda header: TinyDiffusion(**header["config"]),
     "picture_video": lambda header: LatentVideo(LatentVideoShape(**header["config"])),
     "sketcher": lambda header: SketchNetwork(**header["config"]),
     "segmenter": lambda header: SegmenterNetwork(**header["config"]),

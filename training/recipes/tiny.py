@@ -27,12 +27,13 @@ from receiver.diffusion.adapters import Given, Prepared
 from receiver.diffusion.backbone import denoised, noised
 from receiver.diffusion.latent_codec import LatentCodec
 from receiver.diffusion.network import TinyDiffusion
+from receiver.diffusion.text import caption_encoder
 from receiver.diffusion.tiny import LATENT_CODEC, TinyGenerator, TinyNetworks
 from receiver.generator import Generator, GeneratorContext, PassthroughGenerator
 from semcast.networks.pixels import to_unit
 from semcast.session import Modality
 from semcast.weights import find_weights, read_weights
-from training.condition_sampler import KEYFRAME, LOWRES, NOTHING, ConditionSampler
+from training.condition_sampler import KEYFRAME, LOWRES, NOTHING, ConditionSampler, tokens_of
 from training.data import Library, Shot
 from training.held_out import PictureJudge, gradient_free
 from training.losses import Critic, PerceptualLoss, pixel_l1
@@ -76,15 +77,21 @@ class TinyRecipe(Recipe):
     title: ClassVar[str] = "Tiny causal video diffusion, on what receivers had"
     weights_name: ClassVar[str] = "tiny"
     settings_class: ClassVar[type[RecipeSettings]] = TinySettings
-    folders: ClassVar[tuple[str, ...]] = ("train", "train_extra", "davis")
+    folders: ClassVar[tuple[str, ...]] = ("train", "davis")
     pack_kind: ClassVar[Literal["clips", "received"]] = "received"
     settings: TinySettings
 
     def __init__(self, settings: TinySettings, library: Library, device: torch.device) -> None:
         super().__init__(settings, library, device)
         train, val = windows_for(library)
+        self._captions = caption_encoder(device)
         self._sampler = ConditionSampler(
-            train, library.train, settings.size, settings.num_frames, settings.colour
+            train,
+            library.train,
+            settings.size,
+            settings.num_frames,
+            settings.colour,
+            tokens_of(train, self._captions) if self._captions else None,
         )
         shots = number_shots(library.val)
         self._held_out = [(shots[w.spec.clip, w.spec.shot], w) for w in val]
@@ -197,7 +204,9 @@ class TinyRecipe(Recipe):
 
     def _generator(self, network: TinyDiffusion) -> TinyGenerator:
         return TinyGenerator(
-            TinyNetworks(self._codec, network.backbone, network.adapters, self.device)
+            TinyNetworks(
+                self._codec, network.backbone, network.adapters, self.device, self._captions
+            )
         )
 
     def _figures(self, generator: Generator) -> dict[str, float]:
@@ -231,7 +240,8 @@ def given_of(
         degraded[is_key] = keys
     control = batch["control"].flatten(0, 1).float() / 127
     facts = batch["facts"].flatten(0, 1)
-    return Given(degraded, kind != NOTHING, picture, control, facts), towards
+    text = batch["text"].flatten(0, 1)
+    return Given(degraded, kind != NOTHING, picture, control, facts, text), towards
 
 
 def guess_at(

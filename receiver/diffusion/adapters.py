@@ -13,7 +13,7 @@ modules are those of arXiv 2602.13837, whose insides are not public: these are o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +69,26 @@ class Given:
     control: Tensor
     facts: Tensor
     text: Tensor | None = None
+
+
+def joined(given: Sequence[Given]) -> Given:
+    """Frames of several streams as one batch; captions padded to the longest."""
+
+    def cat(name: str) -> Tensor:
+        return torch.cat([getattr(one, name) for one in given])
+
+    lengths = [one.text.shape[1] if one.text is not None else 0 for one in given]
+    text = None
+    if max(lengths):
+        text = cat("facts").new_zeros(
+            sum(len(one.facts) for one in given), max(lengths), TEXT_CHANNELS
+        )
+        for row, one in enumerate(given):
+            if one.text is not None:
+                text[row, : one.text.shape[1]] = one.text[0]
+    return Given(
+        cat("degraded"), cat("has_degraded"), cat("picture"), cat("control"), cat("facts"), text
+    )
 
 
 def _zero(layer: nn.Conv2d | nn.Linear) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -22,18 +22,20 @@ def sample(
     velocity: Callable[[Tensor, Tensor], Tensor],
     degraded_latent: Tensor,
     noise: Tensor,
-    start_sigma: float,
+    start_sigma: float | Sequence[float],
     num_steps: int,
 ) -> Tensor:
     """Latents [B, C, h, w], by Euler's method.
 
     velocity: of (x [B, C, h, w], sigma [B]). It starts from the degraded latent, noised to
-    start_sigma; at 1 nothing of it is left in the start, and the network's conditions say it all.
+    start_sigma (one for all, or one each); at 1 nothing of it is left in the start, and the
+    network's conditions say it all.
     """
-    levels = noise_levels(start_sigma, num_steps)
     batch = len(degraded_latent)
-    x = noised(degraded_latent, noise, torch.full((batch,), start_sigma, device=noise.device))
+    starts = [start_sigma] * batch if isinstance(start_sigma, float) else start_sigma
+    of_each = torch.tensor([noise_levels(start, num_steps) for start in starts])
+    levels = of_each.to(degraded_latent).unbind(1)
+    x = noised(degraded_latent, noise, levels[0])
     for sigma, following in pairwise(levels):
-        at = torch.full((batch,), sigma, device=x.device, dtype=x.dtype)
-        x = x + (following - sigma) * velocity(x, at)
+        x = x + (following - sigma).view(-1, 1, 1, 1) * velocity(x, sigma)
     return x

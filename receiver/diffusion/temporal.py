@@ -11,6 +11,7 @@ A step through the cache equals the same frames computed at once under the bande
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -174,8 +175,11 @@ class TemporalCache:
 
     def step(self, layer: TemporalAttention, h: Tensor) -> Tensor:
         """The layer's output for the next frame, [1, C, H, W]; keeps its keys and values."""
+        return step_streams(layer, [self], h)
+
+    def push(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Keeps the next frame's; keys, values and which are seen, as `attend` takes them."""
         shape = self._shape
-        query, key, value = layer.project(h)
         keys, values = self._slots(key, value)
         ring = 1 + shape.window
         self._newest = (self._newest + 1) % ring
@@ -183,11 +187,9 @@ class TemporalCache:
         self.num_frames = min(self.num_frames + 1, ring)
         ages = torch.arange(ring)
         order = torch.cat([(self._newest - ages) % ring, ring + torch.arange(shape.sinks)])
-        seen = torch.cat([ages < self.num_frames, torch.arange(shape.sinks) < self.num_sinks]).to(
-            h.device
-        )
-        order = order.to(h.device)
-        return layer.attend(h, query, keys[:, order], values[:, order], seen[None])
+        seen = torch.cat([ages < self.num_frames, torch.arange(shape.sinks) < self.num_sinks])
+        order = order.to(key.device)
+        return keys[:, order], values[:, order], seen[None].to(key.device)
 
     def _slots(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         if self._keys is None or self._values is None or self._keys.shape[3:] != key.shape[2:]:
@@ -196,3 +198,11 @@ class TemporalCache:
             self._values = value.new_zeros(1, slots, *value.shape[1:])
             self.clear()
         return self._keys, self._values
+
+
+def step_streams(layer: TemporalAttention, caches: Sequence[TemporalCache], h: Tensor) -> Tensor:
+    """The next frames of several streams, [N, C, H, W], a cache each."""
+    query, key, value = layer.project(h)
+    kept = [cache.push(key[k : k + 1], value[k : k + 1]) for k, cache in enumerate(caches)]
+    keys, values, seen = (torch.cat(of_streams) for of_streams in zip(*kept, strict=True))
+    return layer.attend(h, query, keys, values, seen)

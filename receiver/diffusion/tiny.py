@@ -10,6 +10,7 @@ still does not flicker.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from receiver.cuts import CutFinder
-from receiver.diffusion.adapters import SITES, TEMPORAL_SHAPES, Adapters, Given
+from receiver.diffusion.adapters import SITES, TEMPORAL_SHAPES, Adapters, Given, joined
 from receiver.diffusion.backbone import SIZE_MULTIPLE, Backbone
 from receiver.diffusion.conditions import (
     CONDITION_DOWNSCALE,
@@ -31,7 +32,7 @@ from receiver.diffusion.conditions import (
 from receiver.diffusion.latent_codec import LATENT_CHANNELS, LatentCodec
 from receiver.diffusion.network import TinyDiffusion
 from receiver.diffusion.sampler import sample
-from receiver.diffusion.temporal import TemporalCache
+from receiver.diffusion.temporal import TemporalCache, step_streams
 from receiver.diffusion.text import CaptionEncoder, caption_encoder
 from receiver.generator import Conditions, GeneratorContext
 from semcast.generators import GENERATORS
@@ -140,85 +141,52 @@ class TinyGenerator:
 
     def step(self, conditions: Conditions) -> NDArray[np.uint8]:
         """The frame that follows, by what the receiver has."""
-        if self._context is None:
-            raise RuntimeError("reset() comes before step()")
-        frame_size = (self._context.width, self._context.height)
-        known = set(conditions.age_frames) & self.modalities
-        if not known:
-            return np.full((frame_size[1], frame_size[0], 3), _MID_GREY, np.uint8)
-        width, height = self._working_size(self._context)
+        return _step_streams([self], [conditions])[0]
+
+    @classmethod
+    def step_together(
+        cls, generators: Sequence[TinyGenerator], conditions: Sequence[Conditions]
+    ) -> list[NDArray[np.uint8]]:
+        """The next frames of several streams; see `StepsTogether`.
+
+        On a GPU as one batch. A CPU gains nothing by that, and alone each frame is the same to the
+        last bit whoever else is served.
+        """
+        if generators[0]._networks.device.type == "cpu":
+            return [made.step(given) for made, given in zip(generators, conditions, strict=True)]
+        return _step_streams(generators, conditions)
+
+    def _meet(self, conditions: Conditions) -> None:
+        """Forgets at a cut; gets to know a new key picture."""
         modality = degraded_modality(conditions)
-        picture = conditions.pictures[modality] if modality else None
-        if picture is not None and self._cuts.is_cut(picture):
-            self._forget()
-        with torch.inference_mode():
-            latent = self._generate(conditions, width, height)
-            frame: NDArray[np.uint8] = to_pixels(self._networks.codec.decode(latent))[0].numpy()
-        if (width, height) != frame_size:
-            resized = cv2.resize(frame, frame_size, interpolation=cv2.INTER_AREA)
-            frame = np.asarray(resized, np.uint8)
-        if modality == Modality.LOWRES and picture is not None:
-            return agreeing(frame, picture)
-        return frame
-
-    def _forget(self) -> None:
-        for caches in self._caches:
-            for cache in caches.values():
-                cache.clear()
-        self.cache_resets += 1
-
-    def _generate(self, conditions: Conditions, width: int, height: int) -> Tensor:
-        """The latent of the next frame, [1, 16, height / 8, width / 8]."""
+        if modality and self._cuts.is_cut(conditions.pictures[modality]):
+            for caches in self._caches:
+                for cache in caches.values():
+                    cache.clear()
+            self.cache_resets += 1
         picture = conditions.pictures.get(Modality.KEYFRAME)
-        came = conditions.age_frames.get(Modality.KEYFRAME) == 0
-        if picture is not None and self._key.is_new(picture):
-            self._key = _KeyPicture(picture, self._encoded(picture, width, height))
-            if not came:
-                # Its own frame was never made: it is made now, to be remembered.
-                alone = {Modality.KEYFRAME: picture}
-                self._denoise(Conditions(alone, {Modality.KEYFRAME: 0}), width, height)
-                self._keep_newest()
-        latent = self._denoise(conditions, width, height)
-        if came:
+        if picture is None or not self._key.is_new(picture):
+            return
+        self._key = _KeyPicture(picture, self._encoded(picture))
+        if conditions.age_frames.get(Modality.KEYFRAME) != 0:
+            # Its own frame was never made: it is made now, to be remembered.
+            alone = Conditions({Modality.KEYFRAME: picture}, {Modality.KEYFRAME: 0})
+            _denoise([self], [alone])
             self._keep_newest()
-        return latent
 
     def _keep_newest(self) -> None:
         for caches in self._caches:
             for cache in caches.values():
                 cache.keep_newest()
 
-    def _encoded(self, picture: NDArray[np.uint8], width: int, height: int) -> Tensor:
-        given = torch.from_numpy(_batch_of_one(to_condition_size(picture, width, height)))
+    def _encoded(self, picture: NDArray[np.uint8]) -> Tensor:
+        given = torch.from_numpy(_batch_of_one(to_condition_size(picture, *self._size)))
         return self._networks.codec.encode(to_unit(given.to(self._networks.device)))
 
-    def _denoise(self, conditions: Conditions, width: int, height: int) -> Tensor:
-        backbone, adapters = self._networks.backbone, self._networks.adapters
-        prepared = adapters.prepare(self._given(conditions, width, height))
-        steps = iter(self._caches)
-
-        def velocity(x: Tensor, sigma: Tensor) -> Tensor:
-            caches = next(steps)
-
-            def remember(site: str, h: Tensor) -> Tensor:
-                return caches[site].step(adapters.layer(site), h) if site in caches else h
-
-            hook = adapters.hook(prepared, remember)
-            made: Tensor = backbone(x, sigma, prepared.degraded, hook, prepared.embedding)
-            return made
-
-        has_picture = degraded_modality(conditions) is not None
-        return sample(
-            velocity,
-            prepared.degraded,
-            self._noise,
-            self._start_sigma if has_picture else 1.0,
-            len(self._caches),
-        )
-
-    def _given(self, conditions: Conditions, width: int, height: int) -> Given:
+    def _given(self, conditions: Conditions) -> Given:
         device = self._networks.device
         modality = degraded_modality(conditions)
+        width, height = self._size
         small = (width // CONDITION_DOWNSCALE, height // CONDITION_DOWNSCALE)
         picture = np.full((small[1], small[0], 3), _MID_GREY, np.uint8)
         if modality:
@@ -240,6 +208,24 @@ class TinyGenerator:
             text=captions.tokens(conditions.caption) if captions and conditions.caption else None,
         )
 
+    def _shown(self, frame: NDArray[np.uint8], conditions: Conditions) -> NDArray[np.uint8]:
+        """A decoded frame at the session's size, made to agree with a low-res picture."""
+        assert self._context is not None
+        frame_size = (self._context.width, self._context.height)
+        if self._size != frame_size:
+            resized = cv2.resize(frame, frame_size, interpolation=cv2.INTER_AREA)
+            frame = np.asarray(resized, np.uint8)
+        if degraded_modality(conditions) == Modality.LOWRES:
+            return agreeing(frame, conditions.pictures[Modality.LOWRES])
+        return frame
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Width and height that the networks work at."""
+        if self._context is None:
+            raise RuntimeError("reset() comes before step()")
+        return self._working_size(self._context)
+
     @staticmethod
     def _working_size(context: GeneratorContext) -> tuple[int, int]:
         """Width and height that the networks work at: up to the next multiple."""
@@ -248,6 +234,63 @@ class TinyGenerator:
             for side in (context.width, context.height)
         )
         return width, height
+
+
+def _step_streams(
+    generators: Sequence[TinyGenerator], conditions: Sequence[Conditions]
+) -> list[NDArray[np.uint8]]:
+    """The next frames of streams of equal size and steps, in one batch."""
+    frames = [np.full((*made._size[::-1], 3), _MID_GREY, np.uint8) for made in generators]
+    # Before anything has come there is nothing to make a frame of.
+    at = [
+        k for k, given in enumerate(conditions) if set(given.age_frames) & TinyGenerator.modalities
+    ]
+    if at:
+        streams, given = [generators[k] for k in at], [conditions[k] for k in at]
+        with torch.inference_mode():
+            for stream, of_stream in zip(streams, given, strict=True):
+                stream._meet(of_stream)
+            latents = _denoise(streams, given)
+            for stream, of_stream in zip(streams, given, strict=True):
+                if of_stream.age_frames.get(Modality.KEYFRAME) == 0:
+                    stream._keep_newest()
+            pixels = to_pixels(streams[0]._networks.codec.decode(latents)).numpy()
+        for k, decoded in zip(at, pixels, strict=True):
+            frames[k] = decoded
+    return [
+        made._shown(frame, of_frame)
+        for made, frame, of_frame in zip(generators, frames, conditions, strict=True)
+    ]
+
+
+def _denoise(streams: Sequence[TinyGenerator], conditions: Sequence[Conditions]) -> Tensor:
+    """Latents of the next frames, [N, 16, h, w]; each stream remembers its own."""
+    networks, num_steps = streams[0]._networks, len(streams[0]._caches)
+    adapters = networks.adapters
+    given = joined(
+        [made._given(of_frame) for made, of_frame in zip(streams, conditions, strict=True)]
+    )
+    prepared = adapters.prepare(given)
+    steps = iter(range(num_steps))
+
+    def velocity(x: Tensor, sigma: Tensor) -> Tensor:
+        step = next(steps)
+
+        def remember(site: str, h: Tensor) -> Tensor:
+            if site not in SITES:
+                return h
+            return step_streams(adapters.layer(site), [s._caches[step][site] for s in streams], h)
+
+        hook = adapters.hook(prepared, remember)
+        made: Tensor = networks.backbone(x, sigma, prepared.degraded, hook, prepared.embedding)
+        return made
+
+    starts = [
+        s._start_sigma if degraded_modality(c) else 1.0
+        for s, c in zip(streams, conditions, strict=True)
+    ]
+    noise = torch.cat([stream._noise for stream in streams])
+    return sample(velocity, prepared.degraded, noise, starts, num_steps)
 
 
 def _batch_of_one(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

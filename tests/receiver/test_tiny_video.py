@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from receiver.diffusion import tiny
 from receiver.diffusion.adapters import SITES, TEMPORAL_SHAPES, Adapters
 from receiver.diffusion.backbone import Backbone
 from receiver.diffusion.latent_codec import LatentCodec
@@ -141,7 +142,7 @@ def test_untrained_adapters_leave_the_backbone_alone() -> None:
         generator = started(TinyNetworks(LatentCodec().eval(), backbone, adapters, x.device))
         for seed in range(3):
             generator.step(having(KINDS, seed))
-        given = generator._given(having(KINDS), SIDE, SIDE)
+        given = generator._given(having(KINDS))
         prepared = adapters.prepare(given)
         layers = {site: generator._caches[0][site] for site in SITES}
 
@@ -218,6 +219,40 @@ def test_two_streams_share_networks_and_nothing_else(networks: TinyNetworks) -> 
         mixed.append(a.step(lowres(k)))
         b.step(lowres(9 - k))
     assert np.array_equal(np.stack(mixed), alone)
+
+
+# Streams together.
+
+
+def test_streams_made_in_one_batch_are_as_if_made_alone(
+    networks: TinyNetworks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To rounding; with different conditions, seeds, memories, and one that has nothing yet."""
+    subsets = [kinds for count in range(1, 5) for kinds in itertools.combinations(KINDS, count)]
+
+    def stream(k: int) -> list[Conditions]:
+        order = np.random.default_rng(k).permutation(len(subsets))[:5]
+        had = [having(subsets[at], seed + k) for seed, at in enumerate(order)]
+        return [Conditions({}, {}), *had[1:]] if k == 2 else had
+
+    streams = [stream(k) for k in range(4)]
+    alone = [run(started(networks, seed=k), frames) for k, frames in enumerate(streams)]
+    generators = [started(networks, seed=k) for k in range(4)]
+    batch = [tiny._step_streams(generators, of_frame) for of_frame in zip(*streams, strict=True)]
+    for k in range(4):
+        together = np.stack([frames[k] for frames in batch])
+        assert abs(together.astype(int) - alone[k]).max() <= 1
+        assert generators[k].cached_frames == (4 if k == 2 else 5)
+
+
+def test_on_a_cpu_streams_are_made_one_by_one_the_same_to_the_last_bit(
+    networks: TinyNetworks,
+) -> None:
+    generators = [started(networks, seed=k) for k in range(3)]
+    given = [having(KINDS, k) for k in range(3)]
+    together = TinyGenerator.step_together(generators, given)
+    for k, frame in enumerate(together):
+        assert np.array_equal(frame, started(networks, seed=k).step(given[k]))
 
 
 # Key pictures.

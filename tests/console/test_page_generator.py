@@ -22,6 +22,8 @@ pytestmark = [
 # and at the bottom, [r, g, b, a] each. Null where there is none.
 CELL = """
 ([name, asked]) => {
+  // Not before what has come is drawn: columns would be those of frames that are not yet there.
+  if (window.semcast.held.due) return null;
   const { frames } = window.semcast.held.history;
   const isAsked = {
     came: ({ ages }) => ages[name] === 0,

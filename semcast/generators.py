@@ -94,11 +94,14 @@ _SHOWN_AS_THEY_ARE = ({Modality.VIDEO}, {Modality.KEYFRAME})
 """A scheme that sends whole pictures and nothing else is compared by those, not by what a network
 makes of them."""
 
+_PICTURES = {Modality.VIDEO, Modality.KEYFRAME, Modality.LOWRES}
+"""Of words and lines alone a network makes a curiosity: they are shown as they are."""
+
 
 def pick_generator(modalities: Iterable[Modality], can_run: Callable[[GeneratorInfo], bool]) -> str:
     """What AUTO stands for where these are sent and those can be run."""
     sent = set(modalities)
-    if sent in _SHOWN_AS_THEY_ARE:
+    if sent in _SHOWN_AS_THEY_ARE or not sent & _PICTURES:
         return "passthrough"
     able = [info for info in GENERATORS.values() if info.modalities & sent and can_run(info)]
     return able[-1].name

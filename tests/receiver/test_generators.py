@@ -307,7 +307,7 @@ def test_auto_is_the_best_that_takes_the_scheme_and_can_be_run_here() -> None:
     assert pick_generator([Modality.LOWRES], lambda info: True) == "sd-turbo"
     assert pick_generator([Modality.LOWRES], everything) == "tiny"
     assert pick_generator([Modality.LOWRES], nothing) == "passthrough"
-    for modality in (Modality.VIDEO, Modality.KEYFRAME, Modality.CAPTION):
+    for modality in (Modality.VIDEO, Modality.KEYFRAME, Modality.CAPTION, Modality.SKETCH):
         assert pick_generator([modality], everything) == "passthrough"
     assert pick_generator([Modality.VIDEO], lambda info: True) == "passthrough", "a baseline"
     first_frame = find_scheme("first-frame-desc").modalities

@@ -42,6 +42,7 @@ from semcast.metrics.quality import QualityMeter
 from semcast.parts.learned import codec_weights
 from semcast.schemes import find_scheme, symbols_per_frame
 from semcast.session import Modality, SessionSetup
+from training.received import joined
 from training.sheets import contact_sheet
 from transmitter.extraction import Extraction, ExtractorNames
 from transmitter.sources import read_clip
@@ -92,20 +93,6 @@ def receive(sources: Frames, scheme: str, snr_db: float, cbr: float | None) -> l
         sender.feedback(decoded.received.feedback)
         had.append(decoded.conditions)
     return had
-
-
-def joined(runs: Sequence[Conditions]) -> Conditions:
-    """What a receiver of all of them would have."""
-    first, *others = runs
-    for run in others:
-        first = replace(
-            first,
-            pictures={**first.pictures, **run.pictures},
-            age_frames={**first.age_frames, **run.age_frames},
-            labels=first.labels if run.labels is None else run.labels,
-            sketch=first.sketch if run.sketch is None else run.sketch,
-        )
-    return first
 
 
 def only(conditions: Conditions, kinds: Sequence[Modality]) -> Conditions:

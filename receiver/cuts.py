@@ -46,11 +46,19 @@ class CutFinder:
     """Looks at received pictures in order."""
 
     def __init__(self) -> None:
+        self._picture: Picture | None = None
         self._last: NDArray[np.float64] | None = None
         self._steps: deque[float] = deque(maxlen=_REACH)
 
     def is_cut(self, picture: Picture) -> bool:
-        """Whether this one begins another scene; a flash is taken for one too."""
+        """Whether this one begins another scene; a flash is taken for one too.
+
+        One that is held, the same array again, is no new one: that nothing came says nothing of
+        how much things move.
+        """
+        if picture is self._picture:
+            return False
+        self._picture = picture
         now = colours(picture)
         last, self._last = self._last, now
         if last is None:

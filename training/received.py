@@ -83,7 +83,7 @@ def send_window(shot: Shot, spec: WindowSpec, more_schemes: Sequence[str] = ()) 
     """Sends a window by its scheme at its rate; and by others, each at its own."""
     runs = [_send(shot, spec, spec.scheme, spec.cbr)]
     runs += [_send(shot, spec, name, find_scheme(name).default_cbr) for name in more_schemes]
-    return ReceivedWindow(spec, tuple(_joined(of_frame) for of_frame in zip(*runs, strict=True)))
+    return ReceivedWindow(spec, tuple(joined(of_frame) for of_frame in zip(*runs, strict=True)))
 
 
 def _send(shot: Shot, spec: WindowSpec, scheme: str, cbr: float) -> list[Conditions]:
@@ -121,7 +121,7 @@ def _send(shot: Shot, spec: WindowSpec, scheme: str, cbr: float) -> list[Conditi
     return had
 
 
-def _joined(runs: Sequence[Conditions]) -> Conditions:
+def joined(runs: Sequence[Conditions]) -> Conditions:
     """What a receiver of all of them would have; its SNR is that of the first."""
     return Conditions(
         pictures={m: p for run in runs for m, p in run.pictures.items() if m in _PICTURES},

@@ -256,11 +256,6 @@ class Adapters(nn.Module):
         assert isinstance(found, TemporalAttention)
         return found
 
-    def spatial_parameters(self) -> list[nn.Parameter]:
-        """All but the Temporal Adapter's."""
-        ours = {id(p) for p in self.temporal.parameters()}
-        return [p for p in self.parameters() if id(p) not in ours]
-
 
 @dataclass(frozen=True)
 class Prepared:

@@ -26,7 +26,8 @@ _AGED = (Modality.LOWRES, Modality.KEYFRAME, Modality.CONTOURS, Modality.SKETCH)
 
 
 def to_condition_size(picture: Picture, width: int, height: int) -> Picture:
-    """A received picture at another size; uint8 [height, width, 3]."""
+    """A received picture, uint8 [h, w, 3] or [h, w], at another size: averaged to shrink, bicubic
+    to enlarge."""
     if picture.shape[:2] == (height, width):
         return picture
     kind = cv2.INTER_AREA if picture.shape[0] > height else cv2.INTER_CUBIC

@@ -22,6 +22,7 @@ from torch import Tensor
 from receiver.cuts import CutFinder
 from receiver.diffusion.attention_cache import AttentionCache
 from receiver.diffusion.checkpoints import FullSizeNetworks, installed_networks
+from receiver.diffusion.conditions import edges_of, to_condition_size
 from receiver.generator import Conditions, GeneratorContext
 from semcast.generators import GENERATORS
 from semcast.networks.pixels import to_pixels, to_unit
@@ -83,13 +84,10 @@ def soft_edges(conditions: Conditions, width: int, height: int) -> NDArray[np.fl
     """
     edges = None
     if conditions.labels is not None:
-        labels = conditions.labels
-        outlines = np.zeros(labels.shape, np.uint8)
-        outlines[:, 1:] |= labels[:, 1:] != labels[:, :-1]
-        outlines[1:] |= labels[1:] != labels[:-1]
-        edges = cv2.GaussianBlur(_resized(outlines * 255, width, height), (3, 3), 0)
+        outlines = edges_of(conditions.labels).astype(np.uint8)
+        edges = cv2.GaussianBlur(to_condition_size(outlines * 255, width, height), (3, 3), 0)
     if conditions.sketch is not None:
-        strokes = _resized(conditions.sketch, width, height)
+        strokes = to_condition_size(conditions.sketch, width, height)
         edges = strokes if edges is None else np.maximum(edges, strokes)
     return None if edges is None else np.asarray(edges / np.float32(255), np.float32)
 
@@ -197,7 +195,7 @@ class FullSizeGenerator:
         with torch.inference_mode():
             frame = self._make(conditions, picture)
         self.cached_frames = self._cache.cached_frames
-        return _resized(frame, context.width, context.height)
+        return to_condition_size(frame, context.width, context.height)
 
     def _make(self, conditions: Conditions, picture: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         networks, context = self._networks, self._context
@@ -205,7 +203,7 @@ class FullSizeGenerator:
         width, height = working_size(context.width, context.height, self._short_side_px)
         latent = None
         if picture is not None:
-            enlarged = np.array(_resized(picture, width, height))[None]
+            enlarged = np.array(to_condition_size(picture, width, height))[None]
             pixels = to_unit(torch.from_numpy(enlarged).to(networks.device))
             latent = networks.codec.encode(pixels.to(networks.dtype), return_dict=False)[0].float()
         drawn = soft_edges(conditions, width, height)
@@ -253,15 +251,6 @@ def _first_of(rows: int, residual: Tensor) -> Tensor:
     if rows == 1:
         return residual
     return torch.cat([residual, residual.new_zeros(rows - 1, *residual.shape[1:])])
-
-
-def _resized(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """uint8 [h, w] or [h, w, 3] at another size: averaged to shrink, bicubic to enlarge."""
-    if picture.shape[:2] == (height, width):
-        return picture
-    shrinks = picture.shape[0] > height
-    kind = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=kind), np.uint8)
 
 
 def sd_turbo_generator() -> FullSizeGenerator:

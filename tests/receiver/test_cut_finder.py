@@ -51,3 +51,12 @@ def test_the_first_picture_and_pictures_of_other_sizes_are_none() -> None:
 def test_two_cuts_in_a_row_are_two() -> None:
     pictures = [scene(1)] * 4 + [scene(60)] * 2 + [scene(70)] * 4
     assert found(pictures) == [4, 6]
+
+
+def test_a_picture_that_is_held_says_nothing_of_motion() -> None:
+    """Frames without news between fast ones: the next fast one is motion, as the last was."""
+    fast = [scene(3, 7 * k) for k in range(8)]
+    held = [picture for picture in fast for _ in range(4)]
+    assert found(held) == [4 * index for index in found(fast)]
+    slow = [np.array(picture) for picture in held]
+    assert found(slow) != found(held), "as new arrays they would be stillness, then cuts"
